@@ -1,0 +1,279 @@
+"""Which errors callers can meet: one closed list, each with its facts and a receipt.
+
+Everything that Triplane raises on purpose derives from `TriplaneError` and is one of these:
+
+* `ConfigError`: what you asked for cannot work; nothing was started.
+* `EngineClosed`: the engine has been left, or is being left.
+* `ConnectFailed`: no WebSocket could be opened (which stage, which HTTP status, what body).
+* `ConnectionLost`: a WebSocket ended under a request (close code, reason, who closed).
+* `Stalled`: the peer was silent for longer than an option allows (which phase, how long).
+* `ServerError`: the server answered with an error (code, status, param, delay).
+* `ProtocolViolation`: the peer sent something that is not the protocol (an excerpt).
+* `RunFailed`: the model's response ended in failure, or recovery ran out of attempts.
+* `ApprovalRequired`: the run is parked until a person decides.
+* `LimitReached`: a limit that you or the defaults set was reached (which one).
+* `LedgerCorrupt`: a ledger cannot be read (where).
+
+Two kinds of misuse keep Trio's own names, as Trio's users expect: two tasks in one object is
+`trio.BusyResourceError`, use after close is `trio.ClosedResourceError`.
+
+Policy reads the fields of an error, never its text. The text says what to do.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import attrs
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from triplane.protocol import ErrorDetail
+
+Sent = Literal["nothing", "ambiguous", "accepted", "finished"]
+SafeNext = Literal["retry", "resume", "inspect", "change"]
+ConnectStage = Literal["url", "dns", "tcp", "tls", "upgrade"]
+StallPhase = Literal["heartbeat", "first_event", "between_events", "send"]
+
+
+@attrs.frozen
+class Effect:
+    """One tool call whose side effect may have happened.
+
+    Attributes:
+        call_id: The id the model gave the call.
+        tool: The tool's name.
+        outcome: The outcome's kind, or ``"unknown"`` when the call started and did not report back.
+    """
+
+    call_id: str
+    tool: str
+    outcome: str
+
+
+@attrs.frozen
+class Receipt:
+    """What is known to have happened when an error was raised.
+
+    Attributes:
+        sent: How far the request in hand got: ``"nothing"`` left this process; ``"ambiguous"`` means that
+            sending began and no answer was seen, so the model may have run; ``"accepted"`` means that the
+            server began a response; ``"finished"`` means that its terminal event arrived.
+        shown: How many characters of that response's text readers could already have seen.
+        effects: The tool calls of the run that started, in order.
+        next: What is safe: ``"retry"`` the same call; ``"resume"`` the run from its log; ``"inspect"`` the
+            effects whose outcome is unknown before doing either; ``"change"`` the request or the
+            configuration, since the same again would fail the same way.
+    """
+
+    sent: Sent = "nothing"
+    shown: int = 0
+    effects: tuple[Effect, ...] = ()
+    next: SafeNext = "retry"
+
+
+_NOTHING_HAPPENED = Receipt()
+_WOULD_FAIL_AGAIN = Receipt(next="change")
+
+
+@attrs.define(slots=False, eq=False)
+class TriplaneError(Exception):
+    """The base of every error that Triplane raises on purpose.
+
+    Attributes:
+        message: One or two sentences: what happened and what to do.
+        receipt: What was sent and shown, which effects happened, what is safe next.
+    """
+
+    message: str
+    receipt: Receipt = attrs.field(default=_NOTHING_HAPPENED, kw_only=True)
+
+    def __str__(self) -> str:
+        return self.message
+
+
+@attrs.define(slots=False, eq=False)
+class ConfigError(TriplaneError):
+    """What was asked for cannot work. Raised before anything is started."""
+
+    receipt: Receipt = attrs.field(default=_WOULD_FAIL_AGAIN, kw_only=True)
+
+
+@attrs.define(slots=False, eq=False)
+class EngineClosed(TriplaneError):
+    """The engine was used after its context manager was left, or while it was being left."""
+
+    message: str = "this engine is closed; open a new one with triplane.open_engine()"
+    receipt: Receipt = attrs.field(default=_WOULD_FAIL_AGAIN, kw_only=True)
+
+
+@attrs.define(slots=False, eq=False)
+class ConnectFailed(TriplaneError):
+    """No WebSocket could be opened.
+
+    Attributes:
+        stage: Where it failed: ``"url"``, ``"dns"``, ``"tcp"``, ``"tls"`` or ``"upgrade"``.
+        status: The HTTP status of a refused upgrade, else None.
+        body: At most 2,000 characters of the refusal's body, else the empty string.
+        retry_after: Seconds the server asked to wait (``Retry-After``), else None.
+        attempts: How many times it was tried.
+    """
+
+    stage: ConnectStage = attrs.field(kw_only=True)
+    status: int | None = attrs.field(default=None, kw_only=True)
+    body: str = attrs.field(default="", kw_only=True)
+    retry_after: float | None = attrs.field(default=None, kw_only=True)
+    attempts: int = attrs.field(default=1, kw_only=True)
+
+    @property
+    def is_transient(self) -> bool:
+        """Whether the same attempt may succeed later: the network, 408, 425, 429 and 5xx."""
+        if self.stage in ("dns", "tcp"):
+            return True
+        return self.status is not None and (self.status in (408, 425, 429) or 500 <= self.status < 600)
+
+
+@attrs.frozen
+class CloseInfo:
+    """How a WebSocket ended.
+
+    Attributes:
+        code: The close code of RFC 6455; 1006 when no close frame was seen.
+        reason: The peer's words, at most 123 bytes by the RFC; or ours.
+        by: ``"peer"``, ``"us"``, or ``"network"`` when the bytes just stopped.
+    """
+
+    code: int = 1006
+    reason: str = ""
+    by: Literal["peer", "us", "network"] = "network"
+
+
+@attrs.define(slots=False, eq=False)
+class ConnectionLost(TriplaneError):
+    """A WebSocket ended while something was still expected from it.
+
+    Attributes:
+        close: How it ended.
+        connection: The connection's name in logs and statistics.
+    """
+
+    close: CloseInfo = attrs.field(factory=CloseInfo, kw_only=True)
+    connection: str = attrs.field(default="", kw_only=True)
+
+
+@attrs.define(slots=False, eq=False)
+class Stalled(TriplaneError):
+    """The peer was silent for longer than an option allows.
+
+    Attributes:
+        phase: ``"heartbeat"``: no bytes and no pong; ``"first_event"``: a request got no first event;
+            ``"between_events"``: a response stopped half-way; ``"send"``: the peer stopped reading.
+        silence: Seconds of silence when it was noticed.
+    """
+
+    phase: StallPhase = attrs.field(kw_only=True)
+    silence: float = attrs.field(kw_only=True)
+
+
+@attrs.define(slots=False, eq=False)
+class ServerError(TriplaneError):
+    """The server answered with an error.
+
+    Attributes:
+        code: The server's code, such as ``"previous_response_not_found"``, or None.
+        status: The HTTP-like status, or None when the server gave none.
+        param: The request field that the server complains about, or None.
+        type: The server's class of error, such as ``"invalid_request_error"``, or None.
+        headers: Header facts that came with the error; values are strings.
+        retry_after: Seconds to wait, where the server said so, else None.
+    """
+
+    code: str | None = attrs.field(default=None, kw_only=True)
+    status: int | None = attrs.field(default=None, kw_only=True)
+    param: str | None = attrs.field(default=None, kw_only=True)
+    type: str | None = attrs.field(default=None, kw_only=True)
+    headers: Mapping[str, str] = attrs.field(factory=dict, kw_only=True)
+    retry_after: float | None = attrs.field(default=None, kw_only=True)
+
+    @classmethod
+    def from_detail(cls, detail: ErrorDetail, *, receipt: Receipt = _NOTHING_HAPPENED) -> ServerError:
+        """Build the error from the protocol's normalised facts."""
+        words = detail.message or "the server gave no message"
+        label = detail.code or detail.type or "error"
+        status = "" if detail.status is None else f" ({detail.status})"
+        return cls(
+            f"the server answered {label}{status}: {words}",
+            code=detail.code,
+            status=detail.status,
+            param=detail.param,
+            type=detail.type,
+            headers=detail.headers,
+            retry_after=detail.retry_after,
+            receipt=receipt,
+        )
+
+
+@attrs.define(slots=False, eq=False)
+class ProtocolViolation(TriplaneError):
+    """The peer sent something that is not the protocol.
+
+    Attributes:
+        excerpt: At most 200 redacted bytes of it.
+    """
+
+    excerpt: str = attrs.field(default="", kw_only=True)
+
+
+@attrs.define(slots=False, eq=False)
+class RunFailed(TriplaneError):
+    """The model's response ended in failure, or recovery ran out of attempts.
+
+    The last fault is the ``__cause__`` where there is one.
+
+    Attributes:
+        run_id: The run.
+        code: The response's error code, such as ``"server_error"``, or None.
+        attempts: How often the turn was tried.
+    """
+
+    run_id: str = attrs.field(default="", kw_only=True)
+    code: str | None = attrs.field(default=None, kw_only=True)
+    attempts: int = attrs.field(default=1, kw_only=True)
+
+
+@attrs.define(slots=False, eq=False)
+class ApprovalRequired(TriplaneError):
+    """The run is parked: a tool call waits for a person's decision.
+
+    Attributes:
+        run_id: The run to resume once the decision is made.
+    """
+
+    run_id: str = attrs.field(kw_only=True)
+
+
+@attrs.define(slots=False, eq=False)
+class LimitReached(TriplaneError):
+    """A limit that you or the defaults set was reached.
+
+    Attributes:
+        which: The limit's option name, such as ``"acquire_timeout"`` or ``"max_turns"``.
+        limit: Its value.
+    """
+
+    which: str = attrs.field(kw_only=True)
+    limit: float = attrs.field(kw_only=True)
+
+
+@attrs.define(slots=False, eq=False)
+class LedgerCorrupt(TriplaneError):
+    """A ledger cannot be read; nothing was guessed and nothing was changed.
+
+    Attributes:
+        path: The file.
+        offset: The byte, or the record's sequence number, where reading stopped.
+    """
+
+    path: str = attrs.field(kw_only=True)
+    offset: int = attrs.field(kw_only=True)

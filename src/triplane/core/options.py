@@ -1,0 +1,104 @@
+"""Which limits and deadlines the engine imposes, and their defaults.
+
+A caller's own deadline is a cancel scope around the call; what stands here are the limits that only the engine can
+impose, since they protect something that callers share.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from .errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def _number(*, least: float, whole: bool = False, most: float = math.inf) -> Callable[..., None]:
+    """A validator that names the option, its bounds and what was given instead."""
+
+    def check(_instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+        kind = "a whole number" if whole else "a number"
+        accepted = (int,) if whole else (int, float)
+        if isinstance(value, bool) or not isinstance(value, accepted):
+            raise ConfigError(f"{attribute.name} must be {kind}, not {value!r}")
+        if math.isnan(value) or not least <= value <= most:
+            upper = "" if most == math.inf else f" and at most {most:g}"
+            raise ConfigError(f"{attribute.name} must be at least {least:g}{upper}, not {value!r}")
+
+    return check
+
+
+_SECONDS = _number(least=0.001)
+_COUNT = _number(least=1, whole=True)
+_COUNT_OR_NONE = _number(least=0, whole=True)
+
+
+@attrs.frozen(kw_only=True)
+class EngineOptions:
+    """What an engine may use and how long it waits. All times are in seconds, all sizes in bytes.
+
+    Attributes:
+        max_connections: WebSockets open at once to one endpoint; dialled when needed.
+        acquire_timeout: How long a run waits for a lane before `LimitReached`; infinite by default, since a queue
+            of runs is ordinary.
+        max_waiters: How many runs may wait for a lane at once; one more gets `LimitReached` at once.
+        tcp_timeout: For DNS and the TCP connection.
+        tls_timeout: For the TLS handshake.
+        upgrade_timeout: For the HTTP upgrade to WebSocket.
+        dial_attempts: How often a transient failure to connect is tried in all, the first included.
+        heartbeat_interval: The peer's silence after which a ping is sent.
+        heartbeat_timeout: How much longer the silence may last before the connection is given up, so a dead peer
+            is noticed within the sum of both.
+        send_timeout: How long one request may take to be written to a peer that does not read.
+        first_event_timeout: From a request's last byte to the response's first event. Reasoning models can be
+            silent for minutes.
+        idle_timeout: Between two events of a response; 8.5 minutes of healthy silence have been observed.
+        close_timeout: For the closing handshake of one connection.
+        close_grace: For leaving the engine: runs say goodbye and connections close, then they are cut.
+        max_message_size: The largest message accepted; a final event repeats the whole response.
+        max_request_size: The largest request sent; OpenAI closes with 1009 above 16 MiB.
+        max_unread: How far a run's slowest required reader may fall behind before the run stops reading its
+            socket.
+        replay_attempts: How often a turn is tried again after a lost connection or a passing server error.
+        backoff_base: The second retry waits about this long (the first is immediate); each later one twice as
+            long as the one before, times a random factor between 0.75 and 1.
+        backoff_limit: The longest wait between two tries, whatever the server asks for.
+    """
+
+    max_connections: int = attrs.field(default=4, validator=_COUNT)
+    acquire_timeout: float = attrs.field(default=math.inf, validator=_SECONDS)
+    max_waiters: int = attrs.field(default=10_000, validator=_COUNT)
+    tcp_timeout: float = attrs.field(default=10.0, validator=_SECONDS)
+    tls_timeout: float = attrs.field(default=10.0, validator=_SECONDS)
+    upgrade_timeout: float = attrs.field(default=15.0, validator=_SECONDS)
+    dial_attempts: int = attrs.field(default=3, validator=_COUNT)
+    heartbeat_interval: float = attrs.field(default=10.0, validator=_SECONDS)
+    heartbeat_timeout: float = attrs.field(default=10.0, validator=_SECONDS)
+    send_timeout: float = attrs.field(default=60.0, validator=_SECONDS)
+    first_event_timeout: float = attrs.field(default=600.0, validator=_SECONDS)
+    idle_timeout: float = attrs.field(default=600.0, validator=_SECONDS)
+    close_timeout: float = attrs.field(default=1.0, validator=_SECONDS)
+    close_grace: float = attrs.field(default=2.0, validator=_SECONDS)
+    max_message_size: int = attrs.field(default=64 * 2**20, validator=_COUNT)
+    max_request_size: int = attrs.field(default=16 * 2**20, validator=_COUNT)
+    max_unread: int = attrs.field(default=4 * 2**20, validator=_COUNT)
+    replay_attempts: int = attrs.field(default=4, validator=_COUNT_OR_NONE)
+    backoff_base: float = attrs.field(default=0.5, validator=_SECONDS)
+    backoff_limit: float = attrs.field(default=30.0, validator=_SECONDS)
+
+
+@attrs.frozen(kw_only=True)
+class RunLimits:
+    """How far one run may go before `LimitReached` ends it.
+
+    Attributes:
+        max_turns: Requests that the run may make; a replayed one counts once.
+        max_tool_calls: Tool calls that the run may make.
+    """
+
+    max_turns: int = attrs.field(default=100, validator=_COUNT)
+    max_tool_calls: int = attrs.field(default=1_000, validator=_COUNT)

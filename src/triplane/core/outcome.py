@@ -1,0 +1,57 @@
+"""What a tool call is, and what became of it: the words that tools, records and engine share."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import attrs
+
+EffectClass = Literal["read", "idempotent", "write"]
+OutcomeKind = Literal["ok", "failed", "timed_out", "truncated", "denied", "cancelled", "interrupted"]
+FailureReason = Literal["unknown_tool", "invalid_arguments", "exception", "invalid_result"]
+
+
+@attrs.frozen
+class ToolCall:
+    """One finished call of the model, waiting for its output.
+
+    Attributes:
+        call_id: The id that pairs the call with its output; unique in a run.
+        name: The tool's name as the model wrote it; it may name no tool at all.
+        arguments: The arguments as the model wrote them: JSON text, perhaps malformed.
+        kind: The wire type of the call item.
+    """
+
+    call_id: str
+    name: str
+    arguments: str
+    kind: Literal["function_call", "custom_tool_call"] = "function_call"
+
+
+@attrs.frozen
+class ToolOutcome:
+    """What became of a tool call.
+
+    Attributes:
+        kind: ``"ok"``; ``"failed"`` (see `reason`); ``"timed_out"``; ``"truncated"``, which is a success whose
+            output was cut; ``"denied"``; ``"cancelled"``; ``"interrupted"``, when it is not known whether the
+            effect happened.
+        output: What the model is told: the tool's output, or one clear sentence.
+        reason: For ``"failed"``, why: ``"unknown_tool"``, ``"invalid_arguments"``, ``"exception"`` or
+            ``"invalid_result"``; else None.
+        seconds: How long the call ran, 0 when it never started.
+        bytes_produced: UTF-8 bytes the tool produced before it ended or was stopped.
+        bytes_kept: How many of them are in `output`, markers not counted.
+    """
+
+    kind: OutcomeKind
+    output: str
+    reason: FailureReason | None = None
+    seconds: float = 0.0
+    bytes_produced: int = 0
+    bytes_kept: int = 0
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether the tool did its work, even if its output was cut."""
+        return self.kind in ("ok", "truncated")
