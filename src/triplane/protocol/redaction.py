@@ -1,0 +1,61 @@
+"""What of a frame may be shown in an error or a log."""
+
+import re
+from typing import Final
+
+MASK: Final = "***"
+
+_TOKEN: Final = re.compile(
+    r"\b(?i:bearer|basic)\s+[^\s\"',;]+"  # an Authorization header
+    r"|\b(?:sk|rk|pk|sess|ak|gh[pousr]|glpat|xox[a-z]|AKIA|ASIA|AIza|eyJ)[-_A-Za-z0-9.]{6,}"  # known prefixes, JWTs
+    r"|(?=[a-z_]*[A-Z0-9+/=-])[A-Za-z0-9+/_=-]{24,}"  # long base64, hex, UUIDs; but not long lower_case_names
+    r"|\d{9,}"  # long numbers
+)
+"""Things that look like credentials, wherever they stand."""
+
+_NAMED: Final = re.compile(
+    r"(?i)\b((?:proxy-)?authorization|(?:api|access|secret|private)[-_ ]?key|[a-z_]*token|secret|passwo?r?d|(?:set-)?cookie)\b"
+    r"(\s*[:=]\s*)[^\s,;&\"]+"
+)
+"""``name: value`` and ``name=value`` in text that is not JSON."""
+
+_STRING: Final = re.compile(r'"((?:[^"\\]|\\.)*)("?)(\s*:)?', re.DOTALL)
+_SHOWN_KEYS: Final = frozenset({"type", "code", "status", "role", "object"})
+_VOCABULARY: Final = re.compile(r"[a-z_]{1,64}(?:\.[a-z_]{1,64}){0,3}")
+
+
+def redact(text: str) -> str:
+    """Mask whatever in a frame, or in other text, may be secret.
+
+    In JSON the keys and short numbers stay and every string becomes ``"***"``, except lower-case words under the keys
+    ``type``, ``code``, ``status``, ``role`` and ``object``: they are vocabulary of the protocol. A string that is cut off is masked up to the
+    end. Everywhere, things that look like credentials are masked: bearer tokens, keys with known prefixes, what follows names
+    such as ``api_key=``, and long runs of base64 or of digits.
+    """
+    shown = []
+    end = 0
+    key = ""
+    for match in _STRING.finditer(text):
+        shown.append(_mask_plain(text[end : match.start()]))
+        body, closing, colon = match.groups()
+        if colon:
+            key = body
+            shown.append(f'"{_TOKEN.sub(MASK, body)}"{colon}')
+        else:
+            vocabulary = closing and key in _SHOWN_KEYS and _VOCABULARY.fullmatch(body)
+            shown.append(match.group() if vocabulary or not body else f'"{MASK}{closing}')
+            key = ""
+        end = match.end()
+    shown.append(_mask_plain(text[end:]))
+    return "".join(shown)
+
+
+def excerpt(data: str | bytes, limit: int = 200) -> str:
+    """The beginning of a frame, redacted, at most ``limit`` bytes of UTF-8."""
+    head = data[: 4 * limit]
+    text = head.decode("utf-8", "replace") if isinstance(head, bytes) else head
+    return redact(text).encode("utf-8", "replace")[:limit].decode("utf-8", "ignore")
+
+
+def _mask_plain(text: str) -> str:
+    return _TOKEN.sub(MASK, _NAMED.sub(rf"\1\2{MASK}", text))
