@@ -92,6 +92,14 @@ class TriplaneError(Exception):
     def __str__(self) -> str:
         return self.message
 
+    def __reduce__(self) -> tuple[object, ...]:
+        # An exception is copied and pickled by calling its class with `args`, which keyword-only fields do not allow.
+        return _empty, (type(self), self.args), self.__dict__
+
+
+def _empty(cls: type[TriplaneError], args: tuple[object, ...]) -> TriplaneError:
+    return cls.__new__(cls, *args)
+
 
 @attrs.define(slots=False, eq=False)
 class ConfigError(TriplaneError):

@@ -25,7 +25,8 @@ def _number(*, least: float, whole: bool = False, most: float = math.inf) -> Cal
         accepted = (int,) if whole else (int, float)
         if isinstance(value, bool) or not isinstance(value, accepted):
             raise ConfigError(f"{attribute.name} must be {kind}, not {value!r}")
-        if math.isnan(value) or not least <= value <= most:
+        # NaN is in no interval; `math.isnan` would overflow on a whole number that no float can hold.
+        if not least <= value <= most:
             upper = "" if most == math.inf else f" and at most {most:g}"
             raise ConfigError(f"{attribute.name} must be at least {least:g}{upper}, not {value!r}")
 
@@ -34,7 +35,7 @@ def _number(*, least: float, whole: bool = False, most: float = math.inf) -> Cal
 
 _SECONDS = _number(least=0.001)
 _COUNT = _number(least=1, whole=True)
-_COUNT_OR_NONE = _number(least=0, whole=True)
+_COUNT_FROM_ZERO = _number(least=0, whole=True)
 
 
 @attrs.frozen(kw_only=True)
@@ -86,7 +87,7 @@ class EngineOptions:
     max_message_size: int = attrs.field(default=64 * 2**20, validator=_COUNT)
     max_request_size: int = attrs.field(default=16 * 2**20, validator=_COUNT)
     max_unread: int = attrs.field(default=4 * 2**20, validator=_COUNT)
-    replay_attempts: int = attrs.field(default=4, validator=_COUNT_OR_NONE)
+    replay_attempts: int = attrs.field(default=4, validator=_COUNT_FROM_ZERO)
     backoff_base: float = attrs.field(default=0.5, validator=_SECONDS)
     backoff_limit: float = attrs.field(default=30.0, validator=_SECONDS)
 

@@ -1,0 +1,247 @@
+"""What a run's log consists of: one class for each kind of entry.
+
+A log is append-only and ordered by `Record.sequence`, which starts at 0 and has no gap. The body of a record is
+also the event that readers of a run get; a `FramesReceived` is given to them as the server events inside it.
+Bodies hold wire data as received, so that folding a log again needs nothing but the log.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import attrs
+
+from triplane.protocol import DecodeError, decode_event
+
+from .outcome import EffectClass, ToolOutcome
+
+if TYPE_CHECKING:
+    from triplane.protocol import ServerEvent
+
+Item = dict[str, Any]
+PlanKind = Literal["incremental", "warm", "full"]
+PlanReason = Literal[
+    "first_turn",
+    "lane_warmed",
+    "head_cached",
+    "head_stored",
+    "lane_changed",
+    "connection_lost",
+    "head_evicted",
+]
+EndStatus = Literal["completed", "incomplete", "failed", "cancelled"]
+RetractReason = Literal["connection_lost", "stalled", "server_error", "undecodable_frame"]
+
+
+@attrs.frozen
+class UndecodableFrame:
+    """A frame that is not an event. It stands in the stream where the frame stood.
+
+    Attributes:
+        reason: One machine-readable word from the codec.
+        excerpt: At most 200 redacted bytes.
+    """
+
+    type: ClassVar[str] = "triplane.undecodable_frame"
+    reason: str
+    excerpt: str
+
+
+@attrs.frozen
+class RunStarted:
+    """A run began.
+
+    Attributes:
+        run_id: The run.
+        agent: The agent's name.
+        model: The model it asks for.
+        fingerprint: A digest of what the agent sends with every request, tools and instructions included.
+        input: The first input items.
+    """
+
+    type: ClassVar[str] = "triplane.run_started"
+    run_id: str
+    agent: str
+    model: str
+    fingerprint: str
+    input: tuple[Item, ...]
+
+
+@attrs.frozen
+class InputAdded:
+    """Input from outside joined the conversation; the next request carries it."""
+
+    type: ClassVar[str] = "triplane.input_added"
+    items: tuple[Item, ...]
+
+
+@attrs.frozen
+class RequestSent:
+    """A request is about to be written; it may or may not have reached the server.
+
+    Attributes:
+        turn: 1 for the run's first turn. A replay keeps the number of the turn it replays.
+        attempt: 1 for the first try of this turn.
+        connection: The connection's name.
+        plan: ``"incremental"`` carries new items after a cached response, ``"warm"`` does so after a warm-up,
+            ``"full"`` carries the whole conversation.
+        reason: Why this plan.
+        previous_response_id: The response that it continues, else None.
+        items: How many input items it carries.
+        size: Its bytes.
+        stored: Whether the server was asked to store the response.
+    """
+
+    type: ClassVar[str] = "triplane.request_sent"
+    turn: int
+    attempt: int
+    connection: str
+    plan: PlanKind
+    reason: PlanReason
+    previous_response_id: str | None
+    items: int
+    size: int
+    stored: bool = False
+
+
+@attrs.frozen
+class FramesReceived:
+    """Frames as they came, one record for each batch that was read.
+
+    Attributes:
+        connection: The connection's name.
+        frames: The text of each frame.
+    """
+
+    type: ClassVar[str] = "triplane.frames_received"
+    connection: str
+    frames: tuple[str, ...]
+
+    @cached_property
+    def events(self) -> tuple[ServerEvent | UndecodableFrame, ...]:
+        """The frames as typed events, decoded once."""
+        return tuple(map(_decode, self.frames))
+
+
+def _decode(frame: str) -> ServerEvent | UndecodableFrame:
+    try:
+        return decode_event(frame)
+    except DecodeError as error:
+        return UndecodableFrame(error.reason, error.excerpt)
+
+
+@attrs.frozen
+class ResponseRetracted:
+    """What was shown of the response in hand no longer counts; the turn is tried again.
+
+    Attributes:
+        turn: The turn.
+        reason: Why.
+        shown: Characters of text that readers had been given.
+        ambiguous: Whether the server may have run the model for the request that is now repeated.
+    """
+
+    type: ClassVar[str] = "triplane.response_retracted"
+    turn: int
+    reason: RetractReason
+    shown: int
+    ambiguous: bool
+
+
+@attrs.frozen
+class ConnectionDropped:
+    """The connection under the run is gone, and with it what the server remembered there.
+
+    Attributes:
+        connection: The connection's name.
+        code: The close code, 1006 when none was seen.
+        reason: The peer's words or ours.
+    """
+
+    type: ClassVar[str] = "triplane.connection_dropped"
+    connection: str
+    code: int
+    reason: str
+
+
+@attrs.frozen
+class ToolStarted:
+    """A tool's code is about to run: from here on its effect may have happened.
+
+    Attributes:
+        call_id: The call.
+        name: The tool.
+        arguments: The arguments as the model wrote them.
+        effect: The tool's effect class.
+        idempotency_key: The same for every execution of this call.
+    """
+
+    type: ClassVar[str] = "triplane.tool_started"
+    call_id: str
+    name: str
+    arguments: str
+    effect: EffectClass
+    idempotency_key: str
+
+
+@attrs.frozen
+class ToolFinished:
+    """A tool call has its one outcome."""
+
+    type: ClassVar[str] = "triplane.tool_finished"
+    call_id: str
+    name: str
+    outcome: ToolOutcome
+
+
+@attrs.frozen
+class RunEnded:
+    """The last record of a run.
+
+    Attributes:
+        status: ``"completed"``, ``"incomplete"`` (the model stopped early: see `reason`), ``"failed"`` or
+            ``"cancelled"``.
+        reason: For ``"incomplete"`` the server's reason, for ``"failed"`` the error's class, else empty.
+        message: For ``"failed"`` the error's message, else empty.
+    """
+
+    type: ClassVar[str] = "triplane.run_ended"
+    status: EndStatus
+    reason: str = ""
+    message: str = ""
+
+
+Body = (
+    RunStarted
+    | InputAdded
+    | RequestSent
+    | FramesReceived
+    | ResponseRetracted
+    | ConnectionDropped
+    | ToolStarted
+    | ToolFinished
+    | RunEnded
+)
+
+
+@attrs.frozen
+class Record:
+    """One entry of a log.
+
+    Attributes:
+        sequence: The entry's place, from 0 without gaps.
+        at: Wall-clock seconds since 1970 when it was appended; never used to order entries.
+        body: What happened.
+    """
+
+    sequence: int
+    at: float
+    body: Body
+
+    @property
+    def size(self) -> int:
+        """About how many bytes a reader that has not read this entry is behind."""
+        if isinstance(self.body, FramesReceived):
+            return sum(map(len, self.body.frames))
+        return 256
