@@ -1,0 +1,4 @@
+"""Where logs are kept: in memory."""
+
+from .memory import MemoryLedger as MemoryLedger
+from .memory import MemoryLog as MemoryLog

@@ -1,0 +1,1 @@
+"""Trio I/O: dialling, one WebSocket, its heartbeat, and the pool that hands out lanes."""

@@ -1,0 +1,279 @@
+"""One live WebSocket: its life, its one reader, and what is known about it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, final
+
+import attrs
+import trio
+
+from triplane.core.errors import CloseInfo, ConnectFailed, ConnectionLost, ProtocolViolation, Stalled, TriplaneError
+from triplane.core.lifecycle import ConnectionState, next_connection_state
+
+from .guarded_stream import GuardedStream
+from .heartbeat import watch_peer
+from .wire_trio_websocket import TrioWebSocketWire
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from triplane.core.lifecycle import ConnectionInput
+    from triplane.core.options import EngineOptions
+
+    from .dial import Dialler
+    from .endpoint import Endpoint
+
+
+@attrs.frozen
+class ConnectionStatistics:
+    """One connection at one moment. Times are in seconds, sizes in bytes.
+
+    Attributes:
+        name: Its name in logs.
+        state: Its state.
+        age: Since the upgrade.
+        silence: For how long the peer has been silent; 0 while it is we who do not read.
+        round_trip: Of the last ping, None before the first pong.
+        requests: Messages sent.
+        bytes_up: Bytes sent, framing and handshake included.
+        bytes_down: Bytes received, likewise.
+    """
+
+    name: str
+    state: ConnectionState
+    age: float
+    silence: float
+    round_trip: float | None
+    requests: int
+    bytes_up: int
+    bytes_down: int
+
+
+@final
+class Connection:
+    """One WebSocket to an endpoint.
+
+    `run` is its whole life, driven by one task of the pool. Whoever holds its lane calls `send` and `receive`; while
+    nobody does, `run` itself reads, so that the peer's close is noticed at once and an unexpected message, which
+    would be taken for an answer to the next request, poisons the connection instead.
+    """
+
+    def __init__(self, name: str, endpoint: Endpoint, options: EngineOptions) -> None:
+        self.name = name
+        self.endpoint = endpoint
+        self.state: ConnectionState = "dialling"
+        self.fault: TriplaneError | None = None
+        self._options = options
+        self._stream: GuardedStream | None = None
+        self._wire: TrioWebSocketWire | None = None
+        self._opened_at = 0.0
+        self._round_trip: float | None = None
+        self._requests = 0
+        self._in_use = False
+        self._busy = False
+        self._idle_scope: trio.CancelScope | None = None
+        self._released = trio.Event()
+        self._closing = trio.Event()
+
+    def __repr__(self) -> str:
+        return f"<Connection {self.name} to {self.endpoint.authority}: {self.state}>"
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether a new request may be sent on it."""
+        return self.state == "open"
+
+    def statistics(self) -> ConnectionStatistics:
+        """What is known now."""
+        now = trio.current_time()
+        stream = self._stream
+        return ConnectionStatistics(
+            name=self.name,
+            state=self.state,
+            age=now - self._opened_at if self._opened_at else 0.0,
+            silence=stream.silence(now) if stream else 0.0,
+            round_trip=self._round_trip,
+            requests=self._requests,
+            bytes_up=stream.bytes_sent if stream else 0,
+            bytes_down=stream.bytes_received if stream else 0,
+        )
+
+    async def run(self, dialler: Dialler, *, on_open: Callable[[], None]) -> None:
+        """Dial, call `on_open` once the WebSocket is open, and return once it is closed.
+
+        Raises:
+            ConnectFailed: It could not be opened. Once it was open, nothing but bugs raises.
+        """
+        try:
+            self._stream = GuardedStream(await dialler.dial(self.endpoint))
+            try:
+                await self._run_wire(self._stream, on_open)
+            finally:
+                await trio.aclose_forcefully(self._stream)
+        finally:
+            self._become("dial_failed" if self.state == "dialling" else "closed")
+
+    async def _run_wire(self, stream: GuardedStream, on_open: Callable[[], None]) -> None:
+        wire = self._wire = TrioWebSocketWire(
+            stream, self.endpoint, max_message_size=self._options.max_message_size
+        )
+        async with trio.open_nursery() as nursery:
+            failure = await self._shake_hands(nursery, wire)
+            if failure is None:
+                self._opened_at = trio.current_time()
+                self._become("opened")
+                nursery.start_soon(self._watch_heartbeat, stream, wire, name=f"heartbeat of {self.name}")
+                nursery.start_soon(self._read_while_idle, wire, name=f"idle reader of {self.name}")
+                on_open()
+                await self._closing.wait()
+                if self.state != "poisoned":
+                    with trio.move_on_after(self._options.close_timeout, shield=True):
+                        await wire.aclose()
+            nursery.cancel_scope.cancel(reason="the connection is closing")
+        # Raised out here, where it reaches the caller as one error and not as the nursery's group.
+        if failure is not None:
+            raise failure
+
+    async def _shake_hands(self, nursery: trio.Nursery, wire: TrioWebSocketWire) -> ConnectFailed | None:
+        with trio.move_on_after(self._options.upgrade_timeout):
+            try:
+                await nursery.start(self._run_until_over, wire)
+            except ConnectFailed as failure:
+                return failure
+            return None
+        return ConnectFailed(
+            f"{self.endpoint.url} did not answer the upgrade within {self._options.upgrade_timeout:g} s"
+            " (option upgrade_timeout)",
+            stage="upgrade",
+        )
+
+    async def _run_until_over(self, wire: TrioWebSocketWire, *, task_status: trio.TaskStatus[None]) -> None:
+        await wire.run(task_status=task_status)
+        if self.is_usable or self.state == "draining":
+            self._become("lost")
+        self._closing.set()
+
+    async def _watch_heartbeat(self, stream: GuardedStream, wire: TrioWebSocketWire) -> None:
+        stalled = await watch_peer(stream, wire.ping, self._options, on_pong=self._note_round_trip)
+        if stalled is not None:
+            self.poison(stalled)
+
+    def _note_round_trip(self, seconds: float) -> None:
+        self._round_trip = seconds
+
+    async def _read_while_idle(self, wire: TrioWebSocketWire) -> None:
+        while True:
+            while self._in_use:
+                self._released = trio.Event()
+                await self._released.wait()
+            with trio.CancelScope() as self._idle_scope:
+                try:
+                    await wire.receive()
+                except ConnectionLost as lost:
+                    self.poison(lost)
+                except ProtocolViolation as violation:
+                    self.poison(violation)
+                else:
+                    self.poison(ProtocolViolation("the server sent a message that nobody had asked for"))
+                return
+
+    def begin_use(self) -> None:
+        """From now on the caller reads. Not a checkpoint."""
+        self._in_use = True
+        if self._idle_scope is not None:
+            self._idle_scope.cancel(reason="a lane of this connection is in use")
+
+    def end_use(self) -> None:
+        """The caller has read everything it had asked for. Not a checkpoint."""
+        self._in_use = False
+        self._released.set()
+
+    async def send(self, text: str) -> None:
+        """Send one request. If it is cancelled or fails, the connection is poisoned.
+
+        Raises:
+            ConnectionLost: The connection is over, or was poisoned.
+            Stalled: The peer did not take the bytes within `send_timeout`.
+            trio.BusyResourceError: Another task is using the connection.
+        """
+        wire = self._claim()
+        whole = False
+        try:
+            with trio.move_on_after(self._options.send_timeout):
+                await wire.send(text)
+                whole = True
+        finally:
+            self._busy = False
+            if not whole:
+                self.poison(ConnectionLost("a request was interrupted half-way", connection=self.name))
+        if not whole:
+            raise Stalled(
+                f"the peer did not take a request of {len(text)} characters within"
+                f" {self._options.send_timeout:g} s (option send_timeout)",
+                phase="send",
+                silence=self._options.send_timeout,
+            )
+        self._requests += 1
+
+    async def receive(self) -> tuple[str, ...]:
+        """The next messages, at least one. Cancelling it loses nothing.
+
+        Raises:
+            ConnectionLost: The connection is over and everything received has been read.
+            Stalled: The heartbeat found the peer dead.
+            ProtocolViolation: A message is not text.
+            trio.BusyResourceError: Another task is using the connection.
+        """
+        wire = self._claim()
+        try:
+            return await wire.receive()
+        except ProtocolViolation as violation:
+            self.poison(violation)
+            raise
+        except ConnectionLost as lost:
+            self.poison(lost)
+            raise self._verdict() from None
+        finally:
+            self._busy = False
+
+    def poison(self, fault: TriplaneError) -> None:
+        """Mark the connection as one whose state is no longer known: it can only be closed. Not a checkpoint."""
+        if self.fault is None:
+            self.fault = fault
+        if self.state not in ("closed", "dialling"):
+            self._become("poison")
+        self._closing.set()
+
+    def close(self) -> None:
+        """Ask `run` to close the WebSocket in good order and return. Not a checkpoint."""
+        if self.is_usable:
+            self._become("drain")
+        self._closing.set()
+
+    def close_info(self) -> CloseInfo:
+        """How it ended, or how it would be seen to have ended now."""
+        if isinstance(self.fault, ConnectionLost):
+            return self.fault.close
+        return self._wire.close_info() if self._wire is not None else CloseInfo()
+
+    def _claim(self) -> TrioWebSocketWire:
+        if self._busy:
+            raise trio.BusyResourceError(f"another task is using {self.name}")
+        if self._wire is None or self.state not in ("open", "draining"):
+            raise self._verdict()
+        self._busy = True
+        return self._wire
+
+    def _verdict(self) -> TriplaneError:
+        """A fresh error with the facts of the fault: one exception object must not be raised in several tasks."""
+        fault = self.fault
+        if isinstance(fault, Stalled):
+            return Stalled(fault.message, phase=fault.phase, silence=fault.silence)
+        if isinstance(fault, ConnectionLost):
+            return ConnectionLost(fault.message, close=fault.close, connection=self.name)
+        words = "the connection is closed" if fault is None else str(fault)
+        return ConnectionLost(words, close=self.close_info(), connection=self.name)
+
+    def _become(self, what: ConnectionInput) -> None:
+        self.state = next_connection_state(self.state, what)
+

@@ -1,0 +1,204 @@
+"""Where to connect and as whom."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import urlsplit, urlunsplit
+
+import attrs
+
+from triplane.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Mapping
+
+Wire = Literal["trio-websocket"]
+Transport = Literal["websocket"]
+
+_HEADER_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
+_HEADER_VALUE = re.compile(r"[\t\x20-\x7e]*\Z")
+# These belong to the WebSocket handshake or to the credentials; a second copy would be a way to smuggle.
+_OWN_HEADERS = {"host", "authorization", "connection", "upgrade", "content-length", "transfer-encoding"}
+
+
+def _websocket_url(url: str) -> str:
+    """The WebSocket URL for a base URL or a WebSocket URL.
+
+    ``https`` becomes ``wss`` and ``http`` becomes ``ws``; ``/responses`` is appended unless the path ends with it; a
+    query string is kept. This is how openai-python 3.52.0 derives it.
+    """
+    if not isinstance(url, str) or not url.isprintable() or " " in url:
+        raise ConfigError("an endpoint's URL must be text without spaces or control characters")
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        # The standard library's words repeat the URL, and a key may have been pasted into it.
+        raise ConfigError("the endpoint's URL cannot be read; its port is a number from 1 to 65535") from None
+    scheme = {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}.get(parts.scheme)
+    if scheme is None:
+        raise ConfigError(
+            f"an endpoint's URL begins with wss://, ws://, https:// or http://, not {parts.scheme or 'nothing'}"
+            " (for example wss://api.openai.com/v1/responses)"
+        )
+    if parts.username is not None or parts.password is not None:
+        raise ConfigError("an endpoint's URL must not hold credentials; pass api_key= instead")
+    if not parts.hostname or port == 0:
+        raise ConfigError("an endpoint's URL needs a host and a port other than 0")
+    path = parts.path.rstrip("/")
+    if not path.endswith("/responses"):
+        path += "/responses"
+    return urlunsplit((scheme, parts.netloc, path, parts.query, ""))
+
+
+def _check_key(_instance: object, _attribute: attrs.Attribute[Any], value: object) -> None:
+    if value is not None and (not isinstance(value, str) or not value or not _HEADER_VALUE.match(value)):
+        raise ConfigError("api_key must be text that fits in an HTTP header: printable ASCII, not empty")
+
+
+def _check_headers(_instance: object, _attribute: attrs.Attribute[Any], value: Mapping[str, str]) -> None:
+    for name, text in value.items():
+        if not isinstance(name, str) or not _HEADER_NAME.match(name) or name.lower() in _OWN_HEADERS:
+            raise ConfigError(f"{name!r} cannot be an extra header of an endpoint")
+        if not isinstance(text, str) or not _HEADER_VALUE.match(text):
+            raise ConfigError(f"the header {name!r} must be printable ASCII")
+
+
+def _one_of(*accepted: str) -> Any:
+    def check(_instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+        if value not in accepted:
+            known = ", ".join(map(repr, accepted))
+            raise ConfigError(f"this version of Triplane has {attribute.name}={known}, not {value!r}")
+
+    return check
+
+
+def _header_pairs(headers: Mapping[str, str]) -> _Headers:
+    return headers if isinstance(headers, _Headers) else _Headers(headers)
+
+
+class _Headers(dict[str, str]):
+    """Headers that can be part of a key and that do not show their values."""
+
+    def __hash__(self) -> int:  # type: ignore[override]
+        return hash(frozenset(self.items()))
+
+    def __repr__(self) -> str:
+        return f"<{', '.join(self) or 'none'}>"
+
+
+@attrs.frozen
+class Endpoint:
+    """Where to connect and as whom. Hashable; connections are shared only between equal endpoints.
+
+    Neither the key nor a header's value appears in a repr, a log, a ledger or an error.
+
+    Attributes:
+        url: A base URL (``https://host/v1``) or a WebSocket URL (``wss://host/v1/responses``); always the latter
+            once constructed.
+        api_key: Sent as ``Authorization: Bearer …`` with the upgrade, else no such header.
+        headers: More headers for the upgrade, such as ``OpenAI-Project``.
+        wire: The WebSocket library.
+        transport: ``"websocket"``.
+        ssl_context: For ``wss``; by default one context with the system's authorities, built once for an engine.
+
+    Raises:
+        ConfigError: A value cannot work. The message never repeats the key.
+    """
+
+    url: str = attrs.field(converter=_websocket_url)
+    api_key: str | None = attrs.field(default=None, repr=False, kw_only=True, validator=_check_key)
+    headers: Mapping[str, str] = attrs.field(
+        factory=dict, kw_only=True, converter=_header_pairs, validator=_check_headers
+    )
+    wire: Wire = attrs.field(default="trio-websocket", kw_only=True, validator=_one_of("trio-websocket"))
+    transport: Transport = attrs.field(default="websocket", kw_only=True, validator=_one_of("websocket"))
+    ssl_context: ssl.SSLContext | None = attrs.field(default=None, repr=False, kw_only=True)
+
+    @property
+    def host(self) -> str:
+        """The host name or address, without brackets."""
+        return urlsplit(self.url).hostname or ""
+
+    @property
+    def port(self) -> int:
+        """The port, by default 443 for ``wss`` and 80 for ``ws``."""
+        return urlsplit(self.url).port or (443 if self.uses_tls else 80)
+
+    @property
+    def uses_tls(self) -> bool:
+        """Whether the URL is ``wss``."""
+        return self.url.startswith("wss:")
+
+    @property
+    def authority(self) -> str:
+        """What the ``Host`` header says."""
+        return urlsplit(self.url).netloc
+
+    @property
+    def resource(self) -> str:
+        """Path and query of the upgrade request."""
+        parts = urlsplit(self.url)
+        return f"{parts.path}?{parts.query}" if parts.query else parts.path
+
+    def upgrade_headers(self) -> list[tuple[bytes, bytes]]:
+        """The headers of the upgrade request, credentials included. Not for logs."""
+        pairs = [(name.encode(), value.encode()) for name, value in self.headers.items()]
+        if self.api_key is not None:
+            pairs.append((b"Authorization", b"Bearer " + self.api_key.encode()))
+        return pairs
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None) -> Endpoint:
+        """The endpoint that the environment names, as OpenAI's own clients read it.
+
+        ``OPENAI_API_KEY`` is required; ``OPENAI_BASE_URL``, ``OPENAI_ORG_ID`` and ``OPENAI_PROJECT_ID`` are used
+        where they are set.
+
+        Raises:
+            ConfigError: There is no key.
+        """
+        source = os.environ if environ is None else environ
+        key = source.get("OPENAI_API_KEY")
+        if not key:
+            raise ConfigError(
+                "OPENAI_API_KEY is not set; set it, or pass an Endpoint to open_engine"
+                " (Endpoint.local(port) for a server of your own)"
+            )
+        return cls.openai(
+            key,
+            base_url=source.get("OPENAI_BASE_URL") or "https://api.openai.com/v1",
+            organization=source.get("OPENAI_ORG_ID") or None,
+            project=source.get("OPENAI_PROJECT_ID") or None,
+        )
+
+    @classmethod
+    def openai(
+        cls,
+        api_key: str,
+        *,
+        base_url: str = "https://api.openai.com/v1",
+        organization: str | None = None,
+        project: str | None = None,
+    ) -> Endpoint:
+        """OpenAI's own endpoint."""
+        named = {"OpenAI-Organization": organization, "OpenAI-Project": project}
+        return cls(base_url, api_key=api_key, headers={name: value for name, value in named.items() if value})
+
+    @classmethod
+    def azure(cls, resource: str, *, api_key: str) -> Endpoint:
+        """An Azure OpenAI resource; a key and an Entra token are both sent as a bearer token."""
+        return cls(f"https://{resource}.openai.azure.com/openai/v1", api_key=api_key)
+
+    @classmethod
+    def xai(cls, api_key: str) -> Endpoint:
+        """xAI's endpoint."""
+        return cls("https://api.x.ai/v1", api_key=api_key)
+
+    @classmethod
+    def local(cls, port: int, *, api_key: str | None = None) -> Endpoint:
+        """A server on this machine's loopback, such as `triplane.server`'s."""
+        return cls(f"ws://127.0.0.1:{port}/v1/responses", api_key=api_key)

@@ -1,0 +1,429 @@
+"""Who holds which lane: carries out what `core.assignment` plans, and keeps connections alive.
+
+A lane is a strictly sequential channel to the model. In this version a connection has one. The pool owns lanes and
+connections; a run owns a `Lease`, which it reserves while its tools run and gives back at the end.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, final
+
+import attrs
+import trio
+
+from triplane.core.assignment import Assign, LaneView, Waiter, plan
+from triplane.core.continuation import LaneMemory
+from triplane.core.errors import ConnectFailed, EngineClosed, LimitReached, TriplaneError
+from triplane.core.lifecycle import LaneState, next_lane_state
+from triplane.core.retry import delay_before
+
+from .connection import Connection, ConnectionStatistics
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Sequence
+
+    from triplane.core.lifecycle import LaneInput
+    from triplane.core.options import EngineOptions
+
+    from .dial import Dialler
+    from .endpoint import Endpoint
+
+
+@attrs.frozen
+class LaneStatistics:
+    """One lane at one moment.
+
+    Attributes:
+        name: Its name in logs.
+        connection: Its connection's name.
+        state: ``"free"``, ``"leased"``, ``"reserved"`` or ``"gone"``.
+        holder: Who holds it, a run's id for a run, None when it is free.
+    """
+
+    name: str
+    connection: str
+    state: LaneState
+    holder: str | None
+
+
+@attrs.frozen
+class PoolStatistics:
+    """The pool at one moment.
+
+    Attributes:
+        opened: Connections opened since the pool began.
+        closed: How many of them are closed again.
+        dial_failures: Attempts to connect that failed.
+        dialling: Connections being opened.
+        waiting: Who waits for a lane.
+        leased: Lanes in use.
+        reserved: Lanes kept for runs whose tools are running.
+        free: Lanes that nobody holds.
+        connections: The connections that are open, oldest first.
+        lanes: Their lanes, in the same order.
+    """
+
+    opened: int
+    closed: int
+    dial_failures: int
+    dialling: int
+    waiting: int
+    leased: int
+    reserved: int
+    free: int
+    connections: tuple[ConnectionStatistics, ...]
+    lanes: tuple[LaneStatistics, ...]
+
+
+@final
+class Lane:
+    """One sequential channel on a connection, and what the server remembers there."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.state: LaneState = "free"
+        self.memory = LaneMemory(connection.name)
+        self.holder: Lease | None = None
+
+    @property
+    def name(self) -> str:
+        """The lane's name: its connection's, since a connection has one lane."""
+        return self.connection.name
+
+    def become(self, what: LaneInput) -> None:
+        """Change the state by the table of life cycles."""
+        self.state = next_lane_state(self.state, what)
+
+    def remember(self, response_id: str | None, *, warm_for: str | None = None) -> None:
+        """Note what the server now caches on this lane; None for nothing."""
+        self.memory = LaneMemory(self.connection.name, response_id, warm_for)
+
+
+@final
+class Lease:
+    """The use of a lane by one holder.
+
+    `lane` is the lane in hand, or None when there is none: before the first `acquire`, after `release`, and after
+    somebody who waited took the reserved lane or its connection died.
+    """
+
+    def __init__(self, pool: Pool, endpoint: Endpoint, label: str) -> None:
+        self._pool = pool
+        self.endpoint = endpoint
+        self.label = label
+        self.lane: Lane | None = None
+
+    async def acquire(self, *, head: str | None = None, fingerprint: str | None = None) -> Lane:
+        """The reserved lane if it is still ours, else the next lane that becomes free. A checkpoint.
+
+        Args:
+            head: The response that the caller continues from; the lane that caches it is preferred.
+            fingerprint: The caller's agent; a lane that is warmed up for it is preferred.
+
+        Raises:
+            LimitReached: `acquire_timeout` passed, or `max_waiters` wait already.
+            ConnectFailed: No connection could be opened.
+            EngineClosed: The engine is being left.
+        """
+        return await self._pool.acquire(self, head=head, fingerprint=fingerprint)
+
+    def reserve(self) -> None:
+        """Lend the lane out while it is not needed: others may take it. Not a checkpoint."""
+        self._pool.reserve(self)
+
+    def release(self) -> None:
+        """Give the lane back. Idempotent. Not a checkpoint."""
+        self._pool.release(self)
+
+    def abandon(self, fault: TriplaneError) -> None:
+        """Give the lane back as one whose answers may still be on their way: its connection is closed.
+
+        Not a checkpoint.
+        """
+        if self.lane is not None:
+            self.lane.connection.poison(fault)
+        self.release()
+
+
+@attrs.define(eq=False)
+class _Waiting:
+    ticket: int
+    lease: Lease
+    head: str | None
+    fingerprint: str | None
+    lane: Lane | None = None
+    failure: TriplaneError | None = None
+    served: trio.Event = attrs.Factory(trio.Event)
+
+
+@attrs.define(eq=False)
+class _Place:
+    """What the pool has at one endpoint."""
+
+    endpoint: Endpoint
+    lanes: list[Lane] = attrs.Factory(list)
+    queue: list[_Waiting] = attrs.Factory(list)
+    dialling: int = 0
+    dial_not_before: float = 0.0
+
+
+@final
+class Pool:
+    """Lanes to all endpoints. Lives in a nursery of the engine.
+
+    Args:
+        nursery: Where connections live. Nothing but bugs raises into it.
+        dialler: Opens streams.
+        options: The engine's options.
+        rng: For the jitter of repeated attempts.
+    """
+
+    def __init__(
+        self, nursery: trio.Nursery, dialler: Dialler, options: EngineOptions, rng: random.Random
+    ) -> None:
+        self._nursery = nursery
+        self._dialler = dialler
+        self._options = options
+        self._rng = rng
+        self._places: dict[Endpoint, _Place] = {}
+        self._closing = False
+        self._tickets = 0
+        self._names = 0
+        self._opened = 0
+        self._closed = 0
+        self._dial_failures = 0
+        self._live_heads: set[str] = set()
+
+    def __repr__(self) -> str:
+        now = self.statistics()
+        return (
+            f"<Pool: {len(now.connections)} connections, {now.dialling} being opened; lanes: {now.leased} leased,"
+            f" {now.reserved} reserved, {now.free} free; {now.waiting} waiting>"
+        )
+
+    def statistics(self) -> PoolStatistics:
+        """What is known now."""
+        lanes = [lane for place in self._places.values() for lane in place.lanes]
+        states = Counter(lane.state for lane in lanes)
+        return PoolStatistics(
+            opened=self._opened,
+            closed=self._closed,
+            dial_failures=self._dial_failures,
+            dialling=sum(place.dialling for place in self._places.values()),
+            waiting=sum(len(place.queue) for place in self._places.values()),
+            leased=states["leased"],
+            reserved=states["reserved"],
+            free=states["free"],
+            connections=tuple(lane.connection.statistics() for lane in lanes),
+            lanes=tuple(
+                LaneStatistics(lane.name, lane.connection.name, lane.state, lane.holder.label if lane.holder else None)
+                for lane in lanes
+            ),
+        )
+
+    def lanes(self) -> Sequence[Lane]:
+        """The lanes there are, for showing."""
+        return [lane for place in self._places.values() for lane in place.lanes]
+
+    def lease(self, endpoint: Endpoint, label: str) -> Lease:
+        """A lease that holds no lane yet.
+
+        Args:
+            endpoint: Where.
+            label: Whom it is for, shown in statistics.
+        """
+        return Lease(self, endpoint, label)
+
+    def keep_head(self, old: str | None, new: str | None) -> None:
+        """Note that a run now continues from `new` instead of `old`; None when it has ended."""
+        self._live_heads.discard(old or "")
+        if new is not None:
+            self._live_heads.add(new)
+
+    async def acquire(self, lease: Lease, *, head: str | None, fingerprint: str | None) -> Lane:
+        """See `Lease.acquire`."""
+        await trio.lowlevel.checkpoint()
+        if self._closing:
+            raise EngineClosed
+        mine = lease.lane
+        if mine is not None and mine.connection.is_usable:
+            if mine.state == "reserved":
+                mine.become("resume")
+                mine.connection.begin_use()
+            return mine
+        self.release(lease)
+        place = self._places.setdefault(lease.endpoint, _Place(lease.endpoint))
+        if len(place.queue) >= self._options.max_waiters:
+            raise LimitReached(
+                f"{len(place.queue)} runs wait for a lane already (option max_waiters)",
+                which="max_waiters",
+                limit=self._options.max_waiters,
+            )
+        self._tickets += 1
+        waiting = _Waiting(self._tickets, lease, head, fingerprint)
+        place.queue.append(waiting)
+        self._replan(place)
+        return await self._wait(place, waiting)
+
+    async def _wait(self, place: _Place, waiting: _Waiting) -> Lane:
+        delivered = False
+        try:
+            if not waiting.served.is_set():
+                with trio.move_on_after(self._options.acquire_timeout):
+                    await waiting.served.wait()
+            if waiting.failure is not None:
+                raise waiting.failure
+            if waiting.lane is None:
+                raise LimitReached(
+                    f"no lane became free within {self._options.acquire_timeout:g} s (option acquire_timeout);"
+                    f" {len(place.lanes)} of {self._options.max_connections} connections are open",
+                    which="acquire_timeout",
+                    limit=self._options.acquire_timeout,
+                )
+            delivered = True
+            return waiting.lane
+        finally:
+            # Cancelled while waiting, or at the very moment of being served: the lane goes to the next in line.
+            if not delivered:
+                if waiting in place.queue:
+                    place.queue.remove(waiting)
+                waiting.lease.release()
+
+    def reserve(self, lease: Lease) -> None:
+        """See `Lease.reserve`."""
+        lane = lease.lane
+        if lane is None:
+            return
+        lane.become("reserve")
+        lane.connection.end_use()
+        self._replan(self._places[lease.endpoint])
+
+    def release(self, lease: Lease) -> None:
+        """See `Lease.release`."""
+        lane = lease.lane
+        if lane is None:
+            return
+        lease.lane = lane.holder = None
+        if lane.state == "leased":
+            lane.connection.end_use()
+        lane.become("release")
+        self._replan(self._places[lease.endpoint])
+
+    def _replan(self, place: _Place) -> None:
+        usable = {lane.name: lane for lane in place.lanes if lane.connection.is_usable}
+        views = [
+            LaneView(
+                name,
+                lane.state,
+                caches=lane.memory.response_id,
+                warm_for=lane.memory.warm_for,
+                caches_live_chain=lane.memory.response_id in self._live_heads,
+            )
+            for name, lane in usable.items()
+        ]
+        limit = self._options.max_connections
+        if trio.current_time() < place.dial_not_before:
+            limit = len(place.lanes) + place.dialling
+        # A poisoned connection that has not finished closing still counts against the limit.
+        limit -= len(place.lanes) - len(usable)
+        waiters = [Waiter(waiting.ticket, waiting.head, waiting.fingerprint) for waiting in place.queue]
+        for action in plan(views, waiters, dialling=place.dialling, max_connections=limit):
+            if isinstance(action, Assign):
+                self._assign(place, action.ticket, usable[action.lane])
+            else:
+                place.dialling += 1
+                self._names += 1
+                name = f"c{self._names}"
+                self._nursery.start_soon(self._keep, place, name, name=f"connection {name}")
+
+    def _assign(self, place: _Place, ticket: int, lane: Lane) -> None:
+        waiting = next(each for each in place.queue if each.ticket == ticket)
+        place.queue.remove(waiting)
+        if lane.state == "reserved":
+            assert lane.holder is not None
+            lane.holder.lane = None
+            lane.become("take")
+        else:
+            lane.become("lease")
+        lane.holder = waiting.lease
+        waiting.lease.lane = waiting.lane = lane
+        lane.connection.begin_use()
+        waiting.served.set()
+
+    async def _keep(self, place: _Place, name: str) -> None:
+        """One connection from dialling to closed, as a task of its own. Expected failures end as values."""
+        attempt = 1
+        while True:
+            lane = Lane(Connection(name, place.endpoint, self._options))
+            failure = await self._run(place, lane)
+            if failure is None:
+                return
+            self._dial_failures += 1
+            if self._closing or attempt >= self._options.dial_attempts or not failure.is_transient:
+                break
+            await trio.sleep(self._delay(attempt, failure.retry_after))
+            attempt += 1
+        failure.attempts = attempt
+        place.dialling -= 1
+        self._dial_failed(place, failure)
+
+    async def _run(self, place: _Place, lane: Lane) -> ConnectFailed | None:
+        try:
+            await lane.connection.run(self._dialler, on_open=lambda: self._add(place, lane))
+        except ConnectFailed as failure:
+            return failure
+        finally:
+            if lane in place.lanes:
+                self._remove(place, lane)
+        return None
+
+    def _delay(self, attempt: int, asked: float | None) -> float:
+        return delay_before(
+            attempt,
+            base=self._options.backoff_base,
+            limit=self._options.backoff_limit,
+            jitter=self._rng.random(),
+            asked=asked,
+        )
+
+    def _add(self, place: _Place, lane: Lane) -> None:
+        place.dialling -= 1
+        self._opened += 1
+        place.lanes.append(lane)
+        if self._closing:
+            lane.connection.close()
+        self._replan(place)
+
+    def _remove(self, place: _Place, lane: Lane) -> None:
+        self._closed += 1
+        place.lanes.remove(lane)
+        if lane.state == "reserved" and lane.holder is not None:
+            lane.holder.lane = None
+        lane.become("lose")
+        self._replan(place)
+
+    def _dial_failed(self, place: _Place, failure: ConnectFailed) -> None:
+        """Tell those for whom there is no hope, and wait a little before trying again for the others."""
+        place.dial_not_before = trio.current_time() + self._delay(2, failure.retry_after)
+        if not place.lanes and not place.dialling:
+            hopeless, place.queue = place.queue, []
+            for waiting in hopeless:
+                # One exception object must not be raised in several tasks.
+                waiting.failure = attrs.evolve(failure)
+                waiting.failure.__cause__ = failure.__cause__
+                waiting.served.set()
+            place.dial_not_before = 0.0
+        self._replan(place)
+
+    def close(self) -> None:
+        """Refuse new work, tell those who wait, and ask every connection to close. Not a checkpoint."""
+        self._closing = True
+        for place in self._places.values():
+            hopeless, place.queue = place.queue, []
+            for waiting in hopeless:
+                waiting.failure = EngineClosed()
+                waiting.served.set()
+            for lane in place.lanes:
+                lane.connection.close()

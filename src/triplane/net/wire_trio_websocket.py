@@ -1,0 +1,208 @@
+"""One WebSocket by trio-websocket, over a stream that we own.
+
+Only `wrap_client_stream` is used, never the library's context managers, and each step is guarded. What is guarded
+against was measured on trio-websocket 0.12.2:
+
+* a TCP end during the handshake leaves `wrap_client_stream` waiting for ever, so the handshake is raced against the
+  stream's end;
+* after a Close whose sender keeps TCP open, `aclose` returns early and its reader stays, so the stream is closed
+  forcefully after a bounded `aclose`;
+* a ping that is answered by nothing waits for ever, so pings run under the caller's deadline;
+* a frame that arrives after our own Close can raise in the reader
+  (https://github.com/python-trio/trio-websocket/issues/184), so protocol errors end the connection as a value.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, TypeVar, final
+
+import trio
+from trio_websocket import ConnectionClosed, ConnectionRejected, WebSocketConnection, wrap_client_stream
+from wsproto.utilities import ProtocolError
+
+from triplane.core.errors import CloseInfo, ConnectFailed, ConnectionLost, ProtocolViolation
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from .endpoint import Endpoint
+    from .guarded_stream import GuardedStream
+
+# Messages that may wait for us before the library stops reading, and with that stops answering pings.
+_QUEUE = 1_024
+_MAX_BODY = 2_000
+Leaf = TypeVar("Leaf", bound=BaseException)
+
+_STATUS_LINE = re.compile(rb"HTTP/1\.[01] (\d{3})[ \r\n]")
+_ADVICE = {
+    401: "check the API key",
+    403: "the key is not allowed here, or too many connections were opened too fast",
+    404: "this URL has no Responses endpoint in WebSocket mode; check the path",
+    426: "this server offers no WebSocket here",
+    429: "the server limits how often one may connect",
+}
+
+
+@final
+class TrioWebSocketWire:
+    """A client WebSocket. `run` is its life; the other methods are for while it runs."""
+
+    def __init__(self, stream: GuardedStream, endpoint: Endpoint, *, max_message_size: int) -> None:
+        self._stream = stream
+        self._endpoint = endpoint
+        self._max_message_size = max_message_size
+        self._websocket: WebSocketConnection | None = None
+        self._closed_by_us = False
+        self._protocol_error = ""
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Shake hands, report started, and return once the WebSocket is over, however it ended.
+
+        Raises:
+            ConnectFailed: The upgrade was refused, or the stream ended before it was answered.
+        """
+        rejection: ConnectionRejected | None = None
+        handshaken = False
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._give_up_at_end, nursery.cancel_scope)
+                self._websocket = await wrap_client_stream(
+                    nursery,
+                    self._stream,  # type: ignore[arg-type]  # any stream does; the annotation is too narrow
+                    self._endpoint.authority,
+                    self._endpoint.resource,
+                    extra_headers=self._endpoint.upgrade_headers(),
+                    message_queue_size=_QUEUE,
+                    max_message_size=self._max_message_size,
+                    receive_buffer_size=None,
+                )
+                handshaken = True
+                self._stream.forget_head()
+                task_status.started()
+        except* ConnectionRejected as group:
+            rejection = _first(group, ConnectionRejected)
+        except* ProtocolError as group:
+            self._protocol_error = str(_first(group, ProtocolError))
+        finally:
+            await trio.aclose_forcefully(self._stream)
+        if rejection is not None:
+            raise self._refused(rejection.status_code, rejection.headers, rejection.body or b"")
+        if not handshaken:
+            raise self._cut_short()
+
+    async def _give_up_at_end(self, scope: trio.CancelScope) -> None:
+        await self._stream.ended.wait()
+        # Messages that came before the end stay readable: they are in the library's channel, not in its tasks.
+        scope.cancel(reason="the stream has ended")
+
+    async def send(self, text: str) -> None:
+        """Send one text message.
+
+        Raises:
+            ConnectionLost: The WebSocket is over.
+        """
+        try:
+            await self._open().send_message(text)
+        except ConnectionClosed:
+            raise self.lost() from None
+
+    async def receive(self) -> tuple[str, ...]:
+        """The next messages, at least one. Cancelling it loses nothing.
+
+        Raises:
+            ConnectionLost: The WebSocket is over and everything received has been read.
+            ProtocolViolation: A binary message is not UTF-8 text.
+        """
+        try:
+            message = await self._open().get_message()
+        except ConnectionClosed:
+            raise self.lost() from None
+        if isinstance(message, bytes):
+            # OpenAI sends text; some servers send the same JSON in binary messages.
+            try:
+                message = message.decode()
+            except UnicodeDecodeError:
+                raise ProtocolViolation("the server sent a binary message that is not text") from None
+        return (message,)
+
+    async def ping(self) -> None:
+        """Send a ping and wait for its pong, for ever if need be.
+
+        Raises:
+            ConnectionLost: The WebSocket is over.
+        """
+        try:
+            await self._open().ping()
+        except ConnectionClosed:
+            raise self.lost() from None
+
+    async def aclose(self) -> None:
+        """Close the WebSocket with a closing handshake, for as long as the caller's deadline allows."""
+        self._closed_by_us = True
+        if self._websocket is not None:
+            await self._websocket.aclose()
+
+    def close_info(self) -> CloseInfo:
+        """How it ended, as far as that is known now."""
+        reason = self._websocket.closed if self._websocket is not None else None
+        code = 1006 if reason is None else int(reason.code)
+        words = self._protocol_error or (reason.reason if reason is not None else None) or ""
+        # The library closes with 1009 itself and tells so by nothing but its words.
+        too_big_for_us = code == 1009 and words.startswith("Exceeded maximum message size")
+        if self._closed_by_us or too_big_for_us or self._protocol_error:
+            return CloseInfo(code, words, "us")
+        return CloseInfo(code, words, "network" if code == 1006 else "peer")
+
+    def lost(self) -> ConnectionLost:
+        """The error for whoever still expected something."""
+        close = self.close_info()
+        words = f": {close.reason}" if close.reason else ""
+        advice = ""
+        if close.code == 1009:
+            advice = "; raise max_message_size to accept it" if close.by == "us" else "; the request is too large for it"
+        return ConnectionLost(f"the connection was closed with code {close.code}{words}{advice}", close=close)
+
+    def _open(self) -> WebSocketConnection:
+        assert self._websocket is not None, "used before its handshake"
+        return self._websocket
+
+    def _cut_short(self) -> ConnectFailed:
+        head = bytes(self._stream.head or b"")
+        status = _STATUS_LINE.match(head)
+        # A refusal whose body has no declared length ends with the stream, and the library then drops it.
+        if status is not None and status[1] != b"101":
+            lines, _, body = head.partition(b"\r\n\r\n")
+            pairs = [line.partition(b":") for line in lines.split(b"\r\n")[1:]]
+            return self._refused(int(status[1]), [(name, value.strip()) for name, _, value in pairs], body)
+        why = self._protocol_error or "the connection ended before the upgrade was answered"
+        return ConnectFailed(f"no WebSocket at {self._endpoint.url}: {why}", stage="upgrade", status=None)
+
+    def _refused(self, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> ConnectFailed:
+        advice = _ADVICE.get(status, "see status and body")
+        return ConnectFailed(
+            f"the server at {self._endpoint.url} refused the WebSocket with HTTP status {status}: {advice}",
+            stage="upgrade",
+            status=status,
+            body=body.decode(errors="replace")[:_MAX_BODY],
+            retry_after=_retry_after(headers),
+        )
+
+
+def _first(group: BaseExceptionGroup[Leaf], kind: type[Leaf]) -> Leaf:
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            return _first(error, kind)
+        return error
+    raise AssertionError("an exception group is never empty")
+
+
+def _retry_after(headers: Iterable[tuple[bytes, bytes]]) -> float | None:
+    for name, value in headers:
+        if name.lower() == b"retry-after":
+            try:
+                seconds = float(value)
+            except ValueError:
+                return None
+            return seconds if 0 <= seconds < float("inf") else None
+    return None
