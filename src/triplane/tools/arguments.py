@@ -1,0 +1,167 @@
+"""The arguments that a model wrote: from JSON text to the keyword arguments of a function."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, final
+
+import orjson
+from cattrs.errors import ClassValidationError, ForbiddenExtraKeysError
+
+from .values import FieldError, ItemsError, MismatchError, Structure, structurer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .signature import Parameter, Signature
+
+MAX_ARGUMENTS = 4 * 1024 * 1024
+_MAX_LINES = 20
+_MAX_SHOWN = 80
+
+
+class InvalidArgumentsError(Exception):
+    """The arguments of a call do not fit.
+
+    Attributes:
+        lines: What is wrong, one line for each field: at most 20, each short.
+    """
+
+    def __init__(self, lines: list[str]) -> None:
+        super().__init__(lines)
+        self.lines = lines
+
+
+@final
+class Arguments:
+    """Turns the arguments of calls into keyword arguments, for one signature."""
+
+    __slots__ = ("_by_name", "_hooks", "_signature")
+
+    def __init__(self, signature: Signature) -> None:
+        self._signature = signature
+        self._by_name = {parameter.name: parameter for parameter in signature.parameters}
+        self._hooks: dict[str, Structure] = {}
+
+    @property
+    def context(self) -> str | None:
+        """The name of the parameter that takes the `ToolContext`, or None."""
+        return self._signature.context
+
+    def structure(self, text: str) -> dict[str, Any]:
+        """The keyword arguments that `text` stands for, without the context.
+
+        An empty text is an empty object, as some servers write it. A null for a parameter with a default stands
+        for the default.
+
+        Raises:
+            InvalidArgumentsError: `text` is not a JSON object, is longer than 4 MiB, says a thing twice, or
+                does not fit the signature.
+        """
+        try:
+            return self._structure(_parse(text))
+        except RecursionError:
+            raise InvalidArgumentsError(["the arguments are nested too deeply"]) from None
+
+    def _structure(self, given: dict[str, Any]) -> dict[str, Any]:
+        lines: list[str] = []
+        arguments: dict[str, Any] = {}
+        for name, value in given.items():
+            parameter = self._by_name.get(name)
+            if parameter is None:
+                names = ", ".join(self._by_name) or "none"
+                lines.append(f"{_shown_key(name)}: there is no such parameter; the parameters are: {names}")
+            elif value is not None or not parameter.has_default:
+                try:
+                    arguments[name] = self._hook(parameter)(value, parameter.type)
+                except Exception as error:  # noqa: BLE001  (a class's own converter may raise anything)
+                    lines += _explain(error, name)
+        lines += [
+            f"{parameter.name}: missing"
+            for parameter in self._signature.parameters
+            if not parameter.has_default and parameter.name not in given
+        ]
+        if lines:
+            if len(lines) > _MAX_LINES:
+                lines[_MAX_LINES - 1 :] = [f"… {len(lines) - _MAX_LINES + 1} more"]
+            raise InvalidArgumentsError(lines)
+        return arguments
+
+    def _hook(self, parameter: Parameter) -> Structure:
+        hook = self._hooks.get(parameter.name)
+        if hook is None:
+            hook = self._hooks[parameter.name] = structurer(parameter.type)
+        return hook
+
+
+def _parse(text: str) -> dict[str, Any]:
+    if not text:
+        return {}
+    if len(text) > MAX_ARGUMENTS:
+        raise InvalidArgumentsError([f"the arguments are longer than {MAX_ARGUMENTS:,} characters"])
+    try:
+        given = orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise InvalidArgumentsError([f"not valid JSON: {error}"]) from None
+    if not isinstance(given, dict):
+        raise InvalidArgumentsError([f"expected a JSON object, got {_shown(given)}"])
+    # orjson lets the last of two equal keys win. Every key has a colon, so with no more colons than keys there
+    # is no second one; only a colon elsewhere, inside a string, needs the slower parser to tell.
+    if text.count(":") != _count_keys(given):
+        json.loads(text, object_pairs_hook=_refuse_twice)
+    return given
+
+
+def _count_keys(value: Any) -> int:
+    if isinstance(value, dict):
+        return len(value) + sum(map(_count_keys, value.values()))
+    return sum(map(_count_keys, value)) if isinstance(value, list) else 0
+
+
+def _refuse_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    seen = dict(pairs)
+    if len(seen) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise InvalidArgumentsError([f"{_shown_key(twice)}: given twice"])
+    return seen
+
+
+def _explain(error: BaseException, path: str) -> Iterator[str]:
+    """One line for each thing that is wrong: where, and what was expected."""
+    if isinstance(error, ClassValidationError):
+        noted, others = error.group_exceptions()
+        for inner, note in noted:
+            yield from _explain(inner, f"{path}.{note.name}")
+        for inner in others:
+            yield from _explain(inner, path)
+    elif isinstance(error, ItemsError):
+        for index, inner in error.errors:
+            step = f"[{index}]" if isinstance(index, int) else f".{_shown_key(index)}"
+            yield from _explain(inner, path + step)
+    elif isinstance(error, MismatchError):
+        yield f"{path}: expected {error.expected}, got {_shown(error.value)}"
+    elif isinstance(error, ForbiddenExtraKeysError):
+        for name in sorted(error.extra_fields):
+            yield f"{path}.{_shown_key(name)}: there is no such field"
+    elif isinstance(error, KeyError) and path.endswith(f".{error.args[0]}"):
+        yield f"{path}: missing"
+    elif isinstance(error, FieldError):
+        yield f"{path}: {error}"
+    else:
+        yield f"{path}: {_cut(f'{type(error).__name__}: {error}', 200)}"
+
+
+def _shown(value: Any) -> str:
+    try:
+        return _cut(orjson.dumps(value).decode(), _MAX_SHOWN)
+    except TypeError:  # something that a converter made of it
+        return _cut(repr(value), _MAX_SHOWN)
+
+
+def _shown_key(name: str) -> str:
+    return name if name.isidentifier() and len(name) <= _MAX_SHOWN else _shown(name)
+
+
+def _cut(text: str, limit: int) -> str:
+    return text if len(text) <= limit else f"{text[:limit]}…"

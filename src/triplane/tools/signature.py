@@ -1,0 +1,264 @@
+"""What a function asks for: its parameters, their types, defaults and descriptions."""
+
+from __future__ import annotations
+
+import datetime as dt
+import decimal
+import enum
+import functools
+import inspect
+import pathlib
+import types
+import typing
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from typing import Any
+
+import attrs
+
+from triplane.core.errors import ConfigError
+
+from .context import ToolContext
+
+NO_DEFAULT: Any = inspect.Parameter.empty
+
+# Types that stand for one JSON scalar, or (Any) for whatever comes.
+SCALARS: frozenset[Any] = frozenset((str, int, float, bool, type(None), Any))
+# Types that are written as a string.
+TEXT_TYPES: Mapping[Any, tuple[str, Callable[[str], Any]]] = {
+    dt.datetime: ("an ISO 8601 date and time", dt.datetime.fromisoformat),
+    dt.date: ("an ISO 8601 date", dt.date.fromisoformat),
+    dt.time: ("an ISO 8601 time", dt.time.fromisoformat),
+    uuid.UUID: ("a UUID", uuid.UUID),
+    decimal.Decimal: ("a decimal number in a string", decimal.Decimal),
+    pathlib.Path: ("a path", pathlib.Path),
+}
+# What each kind of array becomes.
+ARRAYS: Mapping[Any, Callable[[list[Any]], Any]] = {
+    list: list,
+    Sequence: list,
+    tuple: tuple,
+    set: set,
+    AbstractSet: set,
+    frozenset: frozenset,
+}
+OBJECTS: frozenset[Any] = frozenset((dict, Mapping))
+
+_SUPPORTED = (
+    "str, int, float, bool, None, Any, datetime, date, time, UUID, Decimal, Path, Literal, an enum of strings or "
+    "of ints, unions, list, tuple, set, dict with str keys, a TypedDict, a dataclass or an attrs class"
+)
+
+
+@attrs.frozen
+class Parameter:
+    """One parameter that the model fills in.
+
+    Attributes:
+        name: Its name.
+        type: Its annotation, resolved, `Annotated` included.
+        default: Its default, or `NO_DEFAULT`.
+        description: What the docstring, or a string in `Annotated`, says of it.
+    """
+
+    name: str
+    type: Any
+    default: Any
+    description: str
+
+    @property
+    def has_default(self) -> bool:
+        """Whether a call may leave it out."""
+        return self.default is not NO_DEFAULT
+
+
+@attrs.frozen
+class Signature:
+    """What a function asks for.
+
+    Attributes:
+        parameters: What the model fills in, in order.
+        context: The name of the parameter that takes the `ToolContext`, or None.
+        classes: The attrs classes, dataclasses, TypedDicts that the types mention, each once.
+    """
+
+    parameters: tuple[Parameter, ...]
+    context: str | None
+    classes: tuple[type, ...]
+
+
+def read_signature(
+    function: Callable[..., Any], *, tool: str, descriptions: Mapping[str, str], annotated: bool
+) -> Signature:
+    """Read the signature of `function`.
+
+    Args:
+        function: Any callable that `inspect.signature` understands.
+        tool: The tool's name, for messages.
+        descriptions: What the docstring says about each parameter.
+        annotated: Whether every parameter needs an annotation. Without one a parameter takes any JSON.
+
+    Raises:
+        ConfigError: A parameter cannot be filled in from a JSON object, or its type has no JSON schema.
+    """
+    try:
+        raws = inspect.signature(function).parameters.values()
+    except (ValueError, TypeError) as error:
+        raise ConfigError(f"tool {tool!r}: the signature of {function!r} cannot be read: {error}") from error
+    names = _globals(function)
+    parameters: list[Parameter] = []
+    contexts: list[str] = []
+    classes: dict[type, None] = {}
+    for raw in raws:
+        where = f"parameter {raw.name!r} of tool {tool!r}"
+        if raw.kind in (raw.VAR_POSITIONAL, raw.VAR_KEYWORD):
+            stars = "*" if raw.kind is raw.VAR_POSITIONAL else "**"
+            raise ConfigError(
+                f"tool {tool!r} takes {stars}{raw.name}, but the model fills in named parameters only; "
+                f"name each of them"
+            )
+        if raw.kind is raw.POSITIONAL_ONLY:
+            raise ConfigError(
+                f"{where} is positional-only, but arguments are passed by name; remove the '/' from the signature"
+            )
+        if raw.annotation is raw.empty:
+            if annotated:
+                hint = (
+                    "; to make a tool of a method, pass the bound method: tool(obj.method)"
+                    if raw.name in ("self", "cls")
+                    else ""
+                )
+                raise ConfigError(f"{where} has no annotation; say which type it takes{hint}")
+            annotation: Any = Any
+        else:
+            annotation = _resolve(raw.annotation, names, where)
+        if _is_context(annotation):
+            contexts.append(raw.name)
+            continue
+        try:
+            _collect(annotation, classes)
+        except (_UnsupportedError, NameError) as error:
+            raise ConfigError(f"{where}: {error}") from error
+        parameters.append(
+            Parameter(
+                raw.name,
+                annotation,
+                raw.default,
+                annotated_text(annotation) or descriptions.get(raw.name, ""),
+            )
+        )
+    if len(contexts) > 1:
+        raise ConfigError(f"tool {tool!r} takes more than one ToolContext ({', '.join(contexts)}); keep one")
+    return Signature(tuple(parameters), contexts[0] if contexts else None, tuple(classes))
+
+
+def annotated_text(annotation: Any) -> str:
+    """The first string in ``Annotated[..., "text"]``, or the empty string."""
+    if typing.get_origin(annotation) is not typing.Annotated:
+        return ""
+    return next((extra for extra in annotation.__metadata__ if isinstance(extra, str)), "")
+
+
+def alternatives(annotation: Any) -> tuple[Any, ...]:
+    """The members of a union; any other type is its own only member."""
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        return typing.get_args(annotation)
+    return (annotation,)
+
+
+def bare(annotation: Any) -> Any:
+    """The type behind `Annotated`, `NewType`, ``type X = ...``, `Required` and `NotRequired`."""
+    while True:
+        if hasattr(annotation, "__supertype__"):
+            annotation = annotation.__supertype__
+        elif hasattr(annotation, "__value__"):
+            annotation = annotation.__value__
+        elif typing.get_origin(annotation) in (typing.Annotated, typing.Required, typing.NotRequired):
+            annotation = typing.get_args(annotation)[0]
+        else:
+            return annotation
+
+
+def is_class_with_fields(annotation: Any) -> bool:
+    """Whether it is an attrs class, a dataclass or a TypedDict."""
+    return isinstance(annotation, type) and (
+        attrs.has(annotation)
+        or hasattr(annotation, "__dataclass_fields__")
+        or typing.is_typeddict(annotation)
+    )
+
+
+class _UnsupportedError(Exception):
+    pass
+
+
+def _unsupported(annotation: Any) -> _UnsupportedError:
+    shown = annotation.__name__ if isinstance(annotation, type) else str(annotation)
+    return _UnsupportedError(f"the annotation {shown} has no JSON schema; use {_SUPPORTED}")
+
+
+def _globals(function: Callable[..., Any]) -> dict[str, Any]:
+    """Where the names in the annotations mean something."""
+    function = inspect.unwrap(function)
+    while isinstance(function, functools.partial):
+        function = inspect.unwrap(function.func)
+    if not hasattr(function, "__globals__"):  # an object with a __call__
+        function = type(function).__call__
+    return getattr(function, "__globals__", {})
+
+
+def _resolve(annotation: Any, names: dict[str, Any], where: str) -> Any:
+    holder = types.SimpleNamespace(__annotations__={"it": annotation})
+    try:
+        return typing.get_type_hints(holder, names, include_extras=True)["it"]
+    except NameError as error:
+        raise ConfigError(
+            f"{where}: its annotation needs the name {error.name!r}, which is not there at run time; define or "
+            f"import it at module level and outside `if TYPE_CHECKING:`"
+        ) from error
+    except (TypeError, SyntaxError, AttributeError) as error:
+        raise ConfigError(f"{where}: its annotation {annotation!r} cannot be evaluated: {error}") from error
+
+
+def _is_context(annotation: Any) -> bool:
+    return any(bare(member) is ToolContext for member in alternatives(bare(annotation)))
+
+
+def _collect(annotation: Any, classes: dict[type, None]) -> None:
+    annotation = bare(annotation)
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    members = alternatives(annotation)
+    if len(members) > 1:
+        for member in members:
+            _collect(member, classes)
+    elif origin is typing.Literal:
+        if not all(value is None or type(value) in (str, int) for value in arguments):
+            raise _unsupported(annotation)
+    elif (origin or annotation) in ARRAYS:
+        for argument in arguments:
+            if argument is not Ellipsis:
+                _collect(argument, classes)
+    elif (origin or annotation) in OBJECTS:
+        if arguments:
+            if bare(arguments[0]) is not str:
+                raise _unsupported(annotation)
+            _collect(arguments[1], classes)
+    elif is_class_with_fields(annotation):
+        if annotation not in classes:
+            classes[annotation] = None
+            for field in typing.get_type_hints(annotation, include_extras=True).values():
+                _collect(field, classes)
+    elif isinstance(annotation, type) and issubclass(annotation, enum.Enum):
+        kinds = {type(member.value) for member in annotation}
+        if kinds not in ({str}, {int}):
+            raise _unsupported(annotation)
+    elif not _is_plain(annotation):
+        raise _unsupported(annotation)
+
+
+def _is_plain(annotation: Any) -> bool:
+    try:
+        return annotation in SCALARS or annotation in TEXT_TYPES
+    except TypeError:  # not hashable, so not a type
+        return False

@@ -1,0 +1,121 @@
+"""Runs a sync tool in a worker thread that can be left behind."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+import attrs
+import trio
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+T = TypeVar("T")
+
+# A thread cannot be stopped from outside. A limiter of our own keeps tools that hang from using up the threads
+# that the rest of the program needs (Trio's default limiter also serves file I/O), and bounds how many are left.
+MAX_THREADS = 40
+_limiter: trio.lowlevel.RunVar[trio.CapacityLimiter] = trio.lowlevel.RunVar("triplane tool threads")
+
+
+@attrs.frozen
+class ThreadStatistics:
+    """What became of the threads of cancelled or timed-out sync tools, in this process.
+
+    Attributes:
+        abandoned: Threads that still run although nobody waits for them.
+        discarded: Results, or exceptions, that came after the call was over and were dropped.
+    """
+
+    abandoned: int
+    discarded: int
+
+
+_lock = threading.Lock()
+_abandoned = 0
+_discarded = 0
+
+
+def thread_statistics() -> ThreadStatistics:
+    """How many threads were left behind by tools that did not end in time. Callable from any thread."""
+    with _lock:
+        return ThreadStatistics(_abandoned, _discarded)
+
+
+class _Flight(Generic[T]):
+    """One function on its way through a thread: who is done with it first, the thread or its caller?"""
+
+    __slots__ = ("error", "finished", "function", "left", "started", "value")
+
+    value: T
+
+    def __init__(self, function: Callable[[], T]) -> None:
+        self.function = function
+        self.error: BaseException | None = None
+        self.started = False
+        self.finished = False
+        self.left = False
+
+    def work(self) -> None:
+        """What the thread does."""
+        if self._claim():
+            try:
+                self.value = self.function()
+            except BaseException as error:  # noqa: BLE001  (raised by the waiting task, or discarded)
+                self.error = error
+            self._finish()
+
+    def _claim(self) -> bool:
+        with _lock:
+            # Cancelled between the start of the thread and this line, the function never starts.
+            self.started = not self.left
+            return self.started
+
+    def _finish(self) -> None:
+        global _abandoned, _discarded  # noqa: PLW0603
+        with _lock:
+            self.finished = True
+            if self.left:
+                _abandoned -= 1
+                _discarded += 1
+
+    def leave(self) -> None:
+        """What the task does when it cannot wait any longer."""
+        global _abandoned, _discarded  # noqa: PLW0603
+        with _lock:
+            self.left = True
+            if self.finished:
+                _discarded += 1
+            elif self.started:
+                _abandoned += 1
+
+
+async def run_in_thread(function: Callable[[], T], *, name: str) -> T:
+    """Run `function` in a worker thread and return what it returns.
+
+    At most 40 such threads exist in a Trio run; further calls wait for one.
+
+    Cancellation: returns at once. A thread that runs already is left behind, and counted in
+    `thread_statistics`; what it returns or raises is dropped. `trio.from_thread.check_cancelled` lets the
+    function end sooner. Checkpoints: always.
+    """
+    try:
+        limiter = _limiter.get()
+    except LookupError:
+        limiter = trio.CapacityLimiter(MAX_THREADS)
+        _limiter.set(limiter)
+    flight = _Flight(function)
+    delivered = False
+    try:
+        await trio.to_thread.run_sync(flight.work, thread_name=name, abandon_on_cancel=True, limiter=limiter)
+        delivered = True
+    finally:
+        if not delivered:
+            flight.leave()
+    if flight.error is not None:
+        try:
+            raise flight.error
+        finally:
+            del flight  # the error's traceback holds this frame: no cycle
+    return flight.value
