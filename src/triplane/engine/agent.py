@@ -1,0 +1,120 @@
+"""Who the model is asked to be: model, instructions, tools, settings and limits, as one frozen value."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import orjson
+
+from triplane.core.errors import ConfigError
+from triplane.core.options import RunLimits
+from triplane.net.endpoint import Endpoint
+from triplane.protocol import ModelSettings, to_wire
+from triplane.tools import Tool, ToolContext, by_name, tool
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from triplane.core.continuation import Plan
+
+
+def _check_text(_instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    if not isinstance(value, str) or not value:
+        raise ConfigError(f"an agent's {attribute.name} must be text that is not empty, not {value!r}")
+
+
+def _as_tools(tools: Sequence[Tool]) -> tuple[Tool, ...]:
+    return tuple(tools)
+
+
+def _check_tools(_instance: object, _attribute: attrs.Attribute[Any], value: tuple[object, ...]) -> None:
+    for each in value:
+        if not isinstance(each, Tool):
+            raise ConfigError(f"an agent's tools are made with @triplane.tool; {each!r} was not")
+    by_name(value)  # type: ignore[arg-type]  # the loop above has just shown that they are tools
+
+
+@attrs.frozen
+class Agent:
+    """What every request of a run says about who answers it.
+
+    Attributes:
+        model: The model's name, sent with every request.
+        instructions: The system prompt, sent with every request, since the server does not inherit it.
+        tools: What the model may call, sent with every request.
+        name: For logs and statistics.
+        settings: Model settings, sent with every request.
+        limits: How far one run may go.
+        store: Whether the server stores the responses. Off by default: the run's log is the memory.
+        endpoint: Where this agent runs, else at the engine's endpoint.
+
+    Raises:
+        ConfigError: A tool twice, something that is no tool, or an empty name or model.
+    """
+
+    model: str = attrs.field(validator=_check_text)
+    instructions: str = attrs.field(default="", validator=attrs.validators.instance_of(str))
+    tools: tuple[Tool, ...] = attrs.field(default=(), converter=_as_tools, validator=_check_tools)
+    name: str = attrs.field(default="agent", kw_only=True, validator=_check_text)
+    settings: ModelSettings = attrs.field(factory=ModelSettings, kw_only=True)
+    limits: RunLimits = attrs.field(factory=RunLimits, kw_only=True)
+    store: bool = attrs.field(default=False, kw_only=True)
+    endpoint: Endpoint | None = attrs.field(default=None, kw_only=True)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A digest of everything that a request says apart from its input."""
+        canonical = orjson.dumps(self._body, option=orjson.OPT_SORT_KEYS)
+        return hashlib.sha256(canonical).hexdigest()
+
+    @cached_property
+    def tools_by_name(self) -> Mapping[str, Tool]:
+        """The tools by their names."""
+        return by_name(self.tools)
+
+    @cached_property
+    def _body(self) -> dict[str, Any]:
+        body: dict[str, Any] = {"type": "response.create", "model": self.model, "store": self.store}
+        body |= to_wire(self.settings)
+        if self.instructions:
+            body["instructions"] = self.instructions
+        if self.tools:
+            body["tools"] = [each.definition() for each in self.tools]
+        return body
+
+    def request(self, plan: Plan) -> str:
+        """The text of a ``response.create`` for a turn."""
+        body = dict(self._body)
+        if plan.previous_response_id is not None:
+            body["previous_response_id"] = plan.previous_response_id
+        body["input"] = plan.items
+        return orjson.dumps(body).decode()
+
+    def warm_up_request(self) -> str:
+        """The text of a ``response.create`` that prepares instructions and tools and generates nothing."""
+        return orjson.dumps({**self._body, "generate": False, "input": []}).decode()
+
+    def as_tool(self, *, name: str | None = None, description: str = "", timeout: float = 600) -> Tool:
+        """A tool that runs this agent on the engine that runs the caller, and answers with its text.
+
+        The parent lends its lane out while its tools run, so agents of agents need no more connections than one.
+
+        Args:
+            name: The tool's name, by default the agent's.
+            description: What the model is told about it.
+            timeout: Seconds the whole child run may take.
+        """
+
+        async def ask(question: str, context: ToolContext) -> str:
+            state = await context.engine.run(self, question)
+            return str(state.text)
+
+        return tool(
+            name=name or self.name,
+            description=description or f"Ask the agent {self.name}.",
+            timeout=timeout,
+            effect="write",
+        )(ask)

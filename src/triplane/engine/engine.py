@@ -1,0 +1,305 @@
+"""What a program opens: the pool, the ledger and the runs, for as long as one block lasts."""
+
+from __future__ import annotations
+
+import random
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, final
+
+import attrs
+import trio
+
+from triplane.core.errors import ConfigError, EngineClosed, TriplaneError
+from triplane.core.options import EngineOptions
+from triplane.ledger.memory import MemoryLedger
+from triplane.net.dial import Dialler, Network, TcpNetwork
+from triplane.net.endpoint import Endpoint
+from triplane.net.pool import Pool, PoolStatistics
+
+from .agent import Agent
+from .driver import Driver, Surroundings
+from .fan_out import FanOutResults, fanned_out
+from .feed import Feed
+from .lane import BareLane
+from .run import Run, driven
+from .warm_up import warm_lanes
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+    from contextlib import AbstractAsyncContextManager
+
+    from triplane.core.records import Item
+    from triplane.core.reducer import RunState
+    from triplane.core.store import Ledger
+
+    RunInput = str | Mapping[str, Any] | Sequence[Mapping[str, Any]]
+
+
+@attrs.frozen
+class EngineStatistics:
+    """An engine at one moment.
+
+    Attributes:
+        pool: Connections and lanes.
+        runs_active: Runs that have begun and not ended.
+        runs_finished: Runs that ended, however.
+    """
+
+    pool: PoolStatistics
+    runs_active: int
+    runs_finished: int
+
+    @property
+    def opened(self) -> int:
+        """Connections opened since the engine began."""
+        return self.pool.opened
+
+    @property
+    def closed(self) -> int:
+        """How many of them are closed again."""
+        return self.pool.closed
+
+
+@final
+class Engine:
+    """Runs agents over pooled WebSockets. Made by `open_engine`; usable from any task inside its block."""
+
+    def __init__(
+        self, endpoint: Endpoint, options: EngineOptions, ledger: Ledger, pool: Pool, rng: random.Random
+    ) -> None:
+        self._endpoint = endpoint
+        self._options = options
+        self._ledger = ledger
+        self._pool = pool
+        self._rng = rng
+        self._closed = False
+        self._runs_active = 0
+        self._runs_finished = 0
+
+    def __repr__(self) -> str:
+        return f"<Engine: {self._runs_active} runs active, {self._runs_finished} finished; {self._pool!r}>"
+
+    @property
+    def ledger(self) -> Ledger:
+        """The store of all logs."""
+        return self._ledger
+
+    def statistics(self) -> EngineStatistics:
+        """What is known now. Also usable after the engine was left."""
+        return EngineStatistics(self._pool.statistics(), self._runs_active, self._runs_finished)
+
+    async def run(self, agent: Agent, run_input: RunInput) -> RunState:
+        """Run an agent to its end, in the caller's task. A checkpoint.
+
+        Cancelling it ends the run as ``"cancelled"`` in the log and closes the connection if an answer was still on
+        its way.
+
+        Args:
+            agent: Who answers.
+            run_input: A user message as text, one input item, or several.
+
+        Raises:
+            ConfigError: The input is not that.
+            TriplaneError: The run cannot go on; the receipt says what happened and what is safe next.
+        """
+        run = self._new_run(agent, run_input)
+        await run._drive()  # noqa: SLF001  # made for this
+        return run.result
+
+    def open_run(self, agent: Agent, run_input: RunInput) -> AbstractAsyncContextManager[Run]:
+        """Drive a run in the background of a block, to follow it; see `Run`.
+
+        Entering is no checkpoint; leaving is one. Leaving before the end cancels the run. A failure of the run that
+        the block has not seen is raised when the block is left.
+        """
+        return driven(self._new_run(agent, run_input))
+
+    def fan_out(
+        self,
+        agent: Agent | Sequence[Agent],
+        inputs: Iterable[RunInput],
+        *,
+        max_runs: int = 8,
+        ordered: bool = False,
+    ) -> AbstractAsyncContextManager[FanOutResults]:
+        """Run many inputs, at most `max_runs` at once, and iterate over the results as they finish.
+
+        A run that fails does not disturb the others: its result holds the error. Leaving the block before the end
+        cancels what still runs.
+
+        Args:
+            agent: One agent for all, or one for each input.
+            inputs: What each run begins with.
+            max_runs: How many run at once; connections are limited by `EngineOptions.max_connections`.
+            ordered: Give the results in the order of the inputs instead.
+
+        Raises:
+            ConfigError: `max_runs` is less than 1, or there are not as many agents as inputs.
+        """
+        self._check_open()
+        if isinstance(max_runs, bool) or not isinstance(max_runs, int) or max_runs < 1:
+            raise ConfigError(f"max_runs must be a whole number of at least 1, not {max_runs!r}")
+        given = list(inputs)
+        agents = [agent] * len(given) if isinstance(agent, Agent) else list(agent)
+        if len(agents) != len(given):
+            raise ConfigError(f"fan_out got {len(agents)} agents for {len(given)} inputs; give one for each, or one")
+        jobs = [(each, _as_items(one)) for each, one in zip(agents, given, strict=True)]
+        return fanned_out(jobs, self._new_run, max_runs=max_runs, ordered=ordered)
+
+    async def warm_up(self, agent: Agent, lanes: int = 1) -> int:
+        """Let the server prepare an agent's instructions and tools on some lanes. A checkpoint.
+
+        The first run of that agent on such a lane continues from the warm-up. The server counts its input tokens. A
+        server that refuses warm-ups, or ignores them, costs nothing but this request.
+
+        Args:
+            agent: Whose instructions and tools.
+            lanes: On how many lanes; waits until so many can be had at once.
+
+        Returns:
+            How many lanes are warm.
+
+        Raises:
+            ConfigError: More lanes than `max_connections`.
+            ConnectFailed: No connection could be opened.
+        """
+        self._check_open()
+        if isinstance(lanes, bool) or not isinstance(lanes, int) or not 1 <= lanes <= self._options.max_connections:
+            raise ConfigError(
+                f"lanes must be from 1 to max_connections={self._options.max_connections}, not {lanes!r}"
+            )
+        endpoint = agent.endpoint or self._endpoint
+        leases = [self._pool.lease(endpoint, f"warm-up of {agent.name}") for _ in range(lanes)]
+        return await warm_lanes(leases, agent, self._options)
+
+    @asynccontextmanager
+    async def lane(self, endpoint: Endpoint | None = None) -> AsyncIterator[BareLane]:
+        """The level below agents: the use of one lane, whose `create` sends what it is given and never replays.
+
+        Entering waits for a lane and is a checkpoint; leaving is none. Leaving in the middle of a turn closes the
+        connection.
+
+        Raises:
+            LimitReached: No lane within `acquire_timeout`.
+            ConnectFailed: No connection could be opened.
+            EngineClosed: The engine was left.
+        """
+        self._check_open()
+        lease = self._pool.lease(endpoint or self._endpoint, "lane")
+        bare = BareLane(lease, self._options)
+        try:
+            await lease.acquire()
+            yield bare
+        finally:
+            bare._leave()  # noqa: SLF001  # made for this
+
+    def _new_run(self, agent: Agent, run_input: object) -> Run:
+        self._check_open()
+        if not isinstance(agent, Agent):
+            raise ConfigError(f"an Agent runs, not {agent!r}")
+        items = _as_items(run_input)
+        run_id = f"run_{self._rng.getrandbits(96):024x}"
+        feed = Feed(self._ledger.create(run_id), self._options.max_unread)
+        lease = self._pool.lease(agent.endpoint or self._endpoint, run_id)
+        surroundings = Surroundings(self._pool, self._options, self._rng, self)
+        return Run(Driver(run_id, agent, items, feed, lease, surroundings), feed, self._count)
+
+    def _count(self, change: int) -> None:
+        self._runs_active += change
+        self._runs_finished += change < 0
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise EngineClosed
+
+    def _close(self) -> None:
+        self._closed = True
+        self._pool.close()
+
+
+def _as_items(run_input: object) -> tuple[Item, ...]:
+    """The input items for what a caller gave."""
+    if isinstance(run_input, str):
+        return ({"type": "message", "role": "user", "content": run_input},)
+    if isinstance(run_input, dict):
+        return (run_input,)
+    if isinstance(run_input, (list, tuple)) and run_input and all(isinstance(item, dict) for item in run_input):
+        return tuple(run_input)
+    raise ConfigError(
+        "a run's input is text, one input item as a dict, or a list of them that is not empty,"
+        f" not {type(run_input).__name__}"
+    )
+
+
+@asynccontextmanager
+async def open_engine(
+    endpoint: Endpoint | None = None,
+    *,
+    options: EngineOptions | None = None,
+    ledger: Ledger | None = None,
+    warm: Iterable[Agent] = (),
+    network: Network | None = None,
+    rng: random.Random | None = None,
+) -> AsyncIterator[Engine]:
+    """Open an engine for as long as the block lasts. No task outlives it.
+
+    Entering dials nothing unless `warm` is given. Leaving is a checkpoint: connections get a closing handshake, and
+    what is not closed after `EngineOptions.close_grace` is cut. Both hold when the block is cancelled or raises; the
+    block's own error comes out as it was raised. After leaving, calls raise `EngineClosed`.
+
+    Args:
+        endpoint: Where to run, by default what the environment names: see `Endpoint.from_env`.
+        options: Limits and deadlines.
+        ledger: Where logs are kept, by default in memory.
+        warm: Agents to warm up on one lane each before the block begins.
+        network: How TCP connections are made, for tests and for exotic networks.
+        rng: For run ids and the jitter of repeated attempts, for tests.
+
+    Raises:
+        ConfigError: There is no endpoint.
+        ConnectFailed: A warm-up found no connection.
+    """
+    chosen = options or EngineOptions()
+    where = endpoint or Endpoint.from_env()
+    source = rng or random.Random()  # noqa: S311  # ids and jitter, no secrets
+    dialler = Dialler(network or TcpNetwork(), chosen)
+    body_error: BaseException | None = None
+    async with trio.open_nursery() as nursery:
+        connections: _Connections = await nursery.start(_keep_connections, name="connections")
+        pool = Pool(connections.nursery, dialler, chosen, source)
+        engine = Engine(where, chosen, ledger or MemoryLedger(), pool, source)
+        try:
+            for agent in warm:
+                await engine.warm_up(agent)
+            yield engine
+        except trio.Cancelled:
+            raise
+        except BaseException as error:  # noqa: BLE001  # raised again below, outside the nursery's group
+            body_error = error
+        finally:
+            engine._close()  # noqa: SLF001  # made for this
+            connections.scope.deadline = trio.current_time() + chosen.close_grace
+            connections.left.set()
+    if body_error is not None:
+        raise body_error
+
+
+@attrs.frozen(eq=False)
+class _Connections:
+    nursery: trio.Nursery
+    scope: trio.CancelScope
+    left: trio.Event
+
+
+async def _keep_connections(*, task_status: trio.TaskStatus[_Connections]) -> None:
+    """Hold the nursery that connections live in.
+
+    It is shielded, since a cancellation from outside reaches all nested nurseries at once: without the shield the
+    sockets would die before they could be closed in good order. The shield has a deadline from the moment in which
+    the engine is left.
+    """
+    left = trio.Event()
+    with trio.CancelScope(shield=True) as scope:
+        async with trio.open_nursery() as nursery:
+            task_status.started(_Connections(nursery, scope, left))
+            await left.wait()

@@ -1,0 +1,63 @@
+"""One request on a lane and the frames that answer it, under the deadlines that the engine imposes."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import trio
+
+from triplane.core.errors import Stalled, StallPhase
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from triplane.core.options import EngineOptions
+    from triplane.net.connection import Connection
+
+
+async def exchange(
+    connection: Connection,
+    request: str,
+    *,
+    options: EngineOptions,
+    take: Callable[[tuple[str, ...]], bool],
+    make_room: Callable[[], Awaitable[None]] | None = None,
+) -> None:
+    """Send a request and hand over what comes until `take` says that nothing more of it can come.
+
+    Nothing can be cancelled between the arrival of frames and `take`: there is no checkpoint there. When this
+    raises, answers may still be on their way, so the caller must abandon the lane.
+
+    Args:
+        connection: Where; the caller holds its lane.
+        request: The text of the request.
+        options: `first_event_timeout` and `idle_timeout`.
+        take: Gets each batch of frames; true ends the exchange.
+        make_room: Awaited before each read; it may wait for slow readers, and that time counts as ours and not as
+            the server's silence.
+
+    Raises:
+        ConnectionLost: The connection ended first.
+        Stalled: The server was silent for too long, or the heartbeat found it dead.
+        ProtocolViolation: A message was not text.
+    """
+    await connection.send(request)
+    phase: StallPhase = "first_event"
+    allowed = options.first_event_timeout
+    # One scope for all reads; its deadline moves with each batch.
+    with trio.CancelScope() as scope:
+        while True:
+            if make_room is not None:
+                scope.deadline = math.inf
+                await make_room()
+            scope.deadline = trio.current_time() + allowed
+            frames = await connection.receive()
+            if take(frames):
+                return
+            phase, allowed = "between_events", options.idle_timeout
+    where = {
+        "first_event": "after a request (option first_event_timeout)",
+        "between_events": "in the middle of a response (option idle_timeout)",
+    }
+    raise Stalled(f"the server sent nothing for {allowed:g} s {where[phase]}", phase=phase, silence=allowed)

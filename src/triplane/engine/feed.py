@@ -1,0 +1,114 @@
+"""How readers follow a run: each by a cursor of its own, none in the way of another."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, final
+
+import trio
+
+from triplane.core.records import FramesReceived, RunEnded
+
+if TYPE_CHECKING:
+    from triplane.core.records import Body, Record, UndecodableFrame
+    from triplane.core.store import RunLog
+    from triplane.protocol import ServerEvent
+
+    RunEvent = ServerEvent | UndecodableFrame | Body
+
+
+@final
+class Feed:
+    """A run's log with its readers, and how far behind the slowest of them is.
+
+    Args:
+        log: The run's log.
+        max_unread: How many bytes the slowest required reader may be behind before `make_room` waits.
+    """
+
+    def __init__(self, log: RunLog, max_unread: int) -> None:
+        self.log = log
+        self._max_unread = max_unread
+        self._written = 0
+        self._readers: set[Reader] = set()
+        self._caught_up = trio.Event()
+
+    def append(self, body: Body) -> Record:
+        """Append to the log and wake the readers. Not a checkpoint."""
+        record = self.log.append(body)
+        self._written += record.size
+        return record
+
+    async def make_room(self) -> None:
+        """Return once no required reader is more than `max_unread` bytes behind. A checkpoint only if it waits."""
+        while self._readers and self._written - min(reader.bytes_read for reader in self._readers) > self._max_unread:
+            self._caught_up = trio.Event()
+            await self._caught_up.wait()
+
+    def reader(self) -> Reader:
+        """A reader from the log's first record on."""
+        return Reader(self)
+
+    def _require(self, reader: Reader) -> None:
+        self._readers.add(reader)
+
+    def _dismiss(self, reader: Reader) -> None:
+        self._readers.discard(reader)
+        self._caught_up.set()
+
+
+@final
+class Reader:
+    """An asynchronous iterator over a run's events, from the first on, ending after `RunEnded`.
+
+    It keeps the run from running further ahead than `max_unread` bytes from its first step until it is exhausted or
+    closed. Several tasks may each have a reader; one reader serves one task.
+    """
+
+    def __init__(self, feed: Feed) -> None:
+        self._feed = feed
+        self._sequence = -1
+        self._events: deque[RunEvent] = deque()
+        self._unread = 0
+        self._ended = False
+        self.bytes_read = 0
+
+    def __aiter__(self) -> Reader:
+        return self
+
+    async def __anext__(self) -> RunEvent:
+        """The next event; a checkpoint. Cancelling it loses nothing.
+
+        Raises:
+            StopAsyncIteration: The run has ended and everything was read.
+        """
+        await trio.lowlevel.checkpoint()
+        while not self._events:
+            if self._ended:
+                self.close()
+                raise StopAsyncIteration
+            await self._fetch()
+        return self._events.popleft()
+
+    async def _fetch(self) -> None:
+        self.bytes_read += self._unread
+        self._unread = 0
+        self._feed._require(self)  # noqa: SLF001  # one thing in two classes
+        self._feed._caught_up.set()  # noqa: SLF001
+        records = self._feed.log.read(self._sequence, 64)
+        if not records:
+            await self._feed.log.wait(self._sequence)
+            return
+        for record in records:
+            self._sequence = record.sequence
+            self._unread += record.size
+            match record.body:
+                case FramesReceived():
+                    self._events.extend(record.body.events)
+                case body:
+                    self._events.append(body)
+                    self._ended = isinstance(body, RunEnded)
+
+    def close(self) -> None:
+        """Stop following; the run no longer waits for this reader. Idempotent. Not a checkpoint."""
+        self._feed._dismiss(self)  # noqa: SLF001

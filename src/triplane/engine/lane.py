@@ -1,0 +1,185 @@
+"""The level below agents: one lane in hand, one request at a time, nothing replayed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, final
+
+import trio
+
+from triplane.core.accumulator import ResponseAccumulator, ResponseSnapshot
+from triplane.core.errors import (
+    ConnectionLost,
+    LimitReached,
+    ProtocolViolation,
+    Receipt,
+    ServerError,
+    Stalled,
+)
+from triplane.core.records import FramesReceived, UndecodableFrame
+from triplane.core.retry import BOUNDARIES, moment_of
+from triplane.protocol import encode
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from triplane.core.options import EngineOptions
+    from triplane.net.pool import Lease
+    from triplane.protocol import ResponseCreate, ServerEvent
+
+
+@final
+class BareLane:
+    """A lane of `Engine.lane`. Strictly sequential: a turn must be over before the next begins."""
+
+    def __init__(self, lease: Lease, options: EngineOptions) -> None:
+        self._lease = lease
+        self._options = options
+        self._turn: Turn | None = None
+
+    @property
+    def connection(self) -> str:
+        """The connection's name, as in the statistics."""
+        return self._lease.lane.name if self._lease.lane is not None else ""
+
+    async def create(self, request: ResponseCreate) -> Turn:
+        """Send a request and return its turn, whose events are then read from it.
+
+        Cancelling it closes the connection, since part of the request may be on its way.
+
+        Raises:
+            ConnectionLost: The connection is over; the receipt says whether the request may have arrived.
+            Stalled: The peer does not read.
+            LimitReached: The request is larger than `max_request_size`.
+            trio.BusyResourceError: The turn before is not over.
+            trio.ClosedResourceError: The block of `Engine.lane` was left.
+        """
+        lane = self._lease.lane
+        if lane is None:
+            raise trio.ClosedResourceError("this lane was given back")
+        if self._turn is not None and not self._turn.is_over:
+            raise trio.BusyResourceError("the turn before is not over; read it to its end first")
+        text = encode(request).decode()
+        if len(text.encode()) > self._options.max_request_size:
+            raise LimitReached(
+                f"the request is larger than max_request_size={self._options.max_request_size:,} bytes",
+                which="max_request_size",
+                limit=self._options.max_request_size,
+            )
+        turn = Turn(self._lease, self._options)
+        try:
+            await lane.connection.send(text)
+        except (ConnectionLost, Stalled) as error:
+            error.receipt = Receipt(sent="ambiguous", next="inspect")
+            raise
+        self._turn = turn
+        return turn
+
+    def _leave(self) -> None:
+        if self._turn is not None and not self._turn.is_over:
+            self._lease.abandon(ConnectionLost("a lane was left in the middle of a response"))
+        self._lease.release()
+
+
+@final
+class Turn:
+    """One request and what it brings. Iterate it for the server's events; it never replays.
+
+    An ``error`` event ends it by raising `ServerError`. ``response.failed`` and ``response.incomplete`` are results.
+    """
+
+    def __init__(self, lease: Lease, options: EngineOptions) -> None:
+        self._lease = lease
+        self._options = options
+        self._response = ResponseAccumulator()
+        self._events: list[ServerEvent | UndecodableFrame] = []
+        self._broken = False
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more can come."""
+        return self._broken or self._response.is_over
+
+    @property
+    def response(self) -> ResponseSnapshot:
+        """The response as far as it has been read."""
+        return self._response.snapshot()
+
+    def __aiter__(self) -> Turn:
+        return self
+
+    async def __anext__(self) -> ServerEvent:
+        """The next event. A checkpoint; cancelling it loses nothing.
+
+        Raises:
+            StopAsyncIteration: The turn is over.
+            ServerError: The server answered with an error.
+            ConnectionLost: The connection ended first.
+            Stalled: The server was silent for `first_event_timeout` or `idle_timeout`.
+            ProtocolViolation: The server sent something that is not an event.
+        """
+        await trio.lowlevel.checkpoint()
+        while not self._events:
+            if self.is_over:
+                raise StopAsyncIteration
+            await self._read()
+        event = self._events.pop(0)
+        if isinstance(event, UndecodableFrame):
+            violation = ProtocolViolation(
+                f"the server sent a frame that is not an event ({event.reason})", excerpt=event.excerpt
+            )
+            self._break(violation)
+            raise violation
+        if self._response.error is not None and self._response.status == "error" and not self._events:
+            raise ServerError.from_detail(self._response.error, receipt=self._receipt())
+        return event
+
+    async def wait(self) -> ResponseSnapshot:
+        """Read to the end and return the response. A checkpoint.
+
+        Raises:
+            TriplaneError: As iterating does.
+        """
+        async for _event in self:
+            pass
+        return self.response
+
+    async def _read(self) -> None:
+        lane = self._lease.lane
+        if lane is None:
+            raise trio.ClosedResourceError("the lane of this turn was given back")
+        waits_for_first = self._response.status == "awaited"
+        allowed = self._options.first_event_timeout if waits_for_first else self._options.idle_timeout
+        with trio.move_on_after(allowed):
+            try:
+                frames = await lane.connection.receive()
+            except (ConnectionLost, Stalled, ProtocolViolation) as error:
+                error.receipt = self._receipt()
+                self._broken = True
+                raise
+            self._fold(FramesReceived(lane.name, frames).events)
+            if self._response.is_over:
+                ended_well = self._response.status in ("completed", "incomplete")
+                lane.remember(self._response.id if ended_well else None)
+            return
+        stalled = Stalled(
+            f"the server sent nothing for {allowed:g} s",
+            phase="first_event" if waits_for_first else "between_events",
+            silence=allowed,
+            receipt=self._receipt(),
+        )
+        self._break(stalled)
+        raise stalled
+
+    def _fold(self, events: Sequence[ServerEvent | UndecodableFrame]) -> None:
+        for event in events:
+            self._response.apply(event)
+        self._events.extend(events)
+
+    def _break(self, fault: Stalled | ProtocolViolation) -> None:
+        self._broken = True
+        if self._lease.lane is not None:
+            self._lease.lane.connection.poison(fault)
+
+    def _receipt(self) -> Receipt:
+        boundary = BOUNDARIES[moment_of(self._response, sending_began=True)]
+        return Receipt(sent=boundary.sent, shown=self._response.shown, next="inspect")

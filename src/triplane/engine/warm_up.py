@@ -1,0 +1,84 @@
+"""Prepare an agent on lanes before it is needed: ``generate: false`` with instructions and tools."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import trio
+
+from triplane.core.accumulator import ResponseAccumulator
+from triplane.core.errors import ConnectionLost, ProtocolViolation, Stalled, TriplaneError
+from triplane.core.records import FramesReceived
+
+from .exchange import exchange
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from triplane.core.options import EngineOptions
+    from triplane.net.pool import Lease
+
+    from .agent import Agent
+
+
+async def warm_lanes(leases: Sequence[Lease], agent: Agent, options: EngineOptions) -> int:
+    """Take a lane for each lease, warm them all, give them back, and return how many are warm.
+
+    All lanes are taken before the first is warmed: one that came back early would be handed out twice.
+
+    Raises:
+        ConnectFailed: No connection could be opened.
+        LimitReached: So many lanes could not be had.
+    """
+    failures: list[TriplaneError] = []
+    warm: list[bool] = []
+
+    async def take(lease: Lease) -> None:
+        try:
+            await lease.acquire()
+        except TriplaneError as error:
+            failures.append(error)
+
+    async def prepare(lease: Lease) -> None:
+        warm.append(await _warm(lease, agent, options))
+
+    try:
+        async with trio.open_nursery() as nursery:
+            for lease in leases:
+                nursery.start_soon(take, lease)
+        if failures:
+            raise failures[0]
+        async with trio.open_nursery() as nursery:
+            for lease in leases:
+                nursery.start_soon(prepare, lease)
+    finally:
+        for lease in leases:
+            lease.release()
+    return sum(warm)
+
+
+async def _warm(lease: Lease, agent: Agent, options: EngineOptions) -> bool:
+    lane = lease.lane
+    assert lane is not None, "acquired by the caller"
+    response = ResponseAccumulator()
+
+    def take(frames: tuple[str, ...]) -> bool:
+        for event in FramesReceived(lane.name, frames).events:
+            response.apply(event)
+        return response.is_over or response.undecodable is not None
+
+    over = False
+    try:
+        await exchange(lane.connection, agent.warm_up_request(), options=options, take=take)
+        over = response.is_over
+    except (ConnectionLost, Stalled, ProtocolViolation):
+        # Harmless by contract: the lane is closed below and the first run sends its full request elsewhere.
+        pass
+    finally:
+        if not over:
+            lease.abandon(ConnectionLost("a warm-up was not answered"))
+    # A server that ignores ``generate`` answers with output; nothing may then continue from it.
+    is_warm = over and response.status == "completed" and response.id is not None and not response.output()
+    if over:
+        lane.remember(response.id if is_warm else None, warm_for=agent.fingerprint if is_warm else None)
+    return is_warm
