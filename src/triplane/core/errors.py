@@ -133,6 +133,11 @@ class ConnectFailed(TriplaneError):
     body: str = attrs.field(default="", kw_only=True)
     retry_after: float | None = attrs.field(default=None, kw_only=True)
     attempts: int = attrs.field(default=1, kw_only=True)
+    receipt: Receipt = attrs.field(kw_only=True)
+
+    @receipt.default
+    def _what_is_safe(self) -> Receipt:
+        return _NOTHING_HAPPENED if self.is_transient else _WOULD_FAIL_AGAIN
 
     @property
     def is_transient(self) -> bool:

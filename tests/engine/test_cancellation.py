@@ -1,0 +1,184 @@
+"""Cancelled at any moment, a run leaves the pool able to serve every later one."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+import trio
+import trio.testing
+
+import triplane
+from triplane.core.records import RunEnded
+from triplane.protocol import ResponseCreate
+
+
+class CancelAtStep(trio.abc.Instrument):
+    """Cancels a scope when the scheduler is about to run its n-th task step."""
+
+    def __init__(self, scope: trio.CancelScope, step: int) -> None:
+        self._scope = scope
+        self._left = step
+        self.steps = 0
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        self.steps += 1
+        self._left -= 1
+        if self._left == 0:
+            self._scope.cancel()
+
+
+async def cancelled_at(step: int, operation) -> tuple[bool, int]:
+    """Run an operation and cancel it at a step; whether it was cancelled, and how many steps it took."""
+    with trio.CancelScope() as scope:
+        instrument = CancelAtStep(scope, step)
+        trio.lowlevel.add_instrument(instrument)
+        try:
+            await operation()
+        finally:
+            trio.lowlevel.remove_instrument(instrument)
+    return scope.cancelled_caught, instrument.steps
+
+
+@triplane.tool
+async def nap() -> str:
+    """Sleep a little."""
+    await trio.sleep(1)
+    return "rested"
+
+
+AGENT = triplane.Agent("m", "", [nap])
+LIMITS = triplane.EngineOptions(max_connections=2)
+
+
+async def assert_whole(b, *, runs: int = 4) -> None:
+    """The pool holds nothing and serves as many runs at once as it has connections, and more."""
+    await trio.testing.wait_all_tasks_blocked()
+    now = b.engine.statistics()
+    assert (0, 0, 0, 0) == (now.pool.leased, now.pool.reserved, now.pool.waiting, now.runs_active)
+    with trio.fail_after(30):
+        async with b.engine.fan_out(AGENT, [f"hello {number}" for number in range(runs)]) as results:
+            texts = {result.index: result.result.text async for result in results}
+    assert {number: f"echo: hello {number}" for number in range(runs)} == texts
+
+
+async def test_500_random_cancellations_of_a_run(bench, autojump_clock) -> None:
+    rng = random.Random(20)
+    async with bench(options=LIMITS) as b:
+
+        async def operation() -> None:
+            await b.engine.run(AGENT, "REPEAT 2 CALL nap {}")
+
+        _, steps = await cancelled_at(0, operation)
+        assert steps > 100
+        caught = 0
+        for round_number in range(500):
+            was_cancelled, _ = await cancelled_at(rng.randrange(1, steps), operation)
+            caught += was_cancelled
+            if round_number % 10 == 0:
+                await assert_whole(b)
+        await assert_whole(b)
+        ends = [b.engine.ledger.open(run_id).read(-1, 10_000)[-1].body for run_id in b.engine.ledger.run_ids()]
+
+    assert caught > 400
+    assert {RunEnded("completed"), RunEnded("cancelled")} == set(ends)
+    assert b.engine.statistics().opened == b.engine.statistics().closed
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_random_cancellations_among_many_runs(bench, autojump_clock, seed) -> None:
+    """Waiters, holders and lenders of lanes are cancelled while others go on."""
+    rng = random.Random(seed)
+    finished = 0
+
+    async def one(b, number: int) -> None:
+        nonlocal finished
+        await trio.sleep(rng.random() * 5)
+        with trio.move_on_after(rng.choice([rng.random() * 3, 1e6])):
+            result = await b.engine.run(AGENT, f"REPEAT {number % 3 + 1} CALL nap {{}}")
+            assert "completed" == result.status
+            finished += 1
+
+    async with bench(options=LIMITS, latency=0.1) as b:
+        async with trio.open_nursery() as nursery:
+            for number in range(60):
+                nursery.start_soon(one, b, number)
+        await assert_whole(b)
+
+    assert 0 < finished < 60
+    assert b.engine.statistics().opened == b.engine.statistics().closed
+
+
+async def test_every_step_of_every_operation(bench, autojump_clock) -> None:
+    """Cancelled at each step there is: a lane, a warm-up, a fan-out, a followed run."""
+    async with bench(options=LIMITS) as b:
+
+        async def lane() -> None:
+            async with b.engine.lane() as held:
+                await (await held.create(ResponseCreate(model="m", input="SAY 3 x", store=False))).wait()
+
+        async def warm_up() -> None:
+            await b.engine.warm_up(AGENT, lanes=2)
+
+        async def fan_out() -> None:
+            async with b.engine.fan_out(AGENT, ["a", "b", "c"]) as results:
+                async for _ in results:
+                    pass
+
+        async def follow() -> None:
+            async with b.engine.open_run(AGENT, "CALL nap {}") as run:
+                async for _ in run:
+                    pass
+
+        for operation in (lane, warm_up, fan_out, follow):
+            _, steps = await cancelled_at(0, operation)
+            for step in range(1, steps, 3):
+                await cancelled_at(step, operation)
+                if step % 5 == 0:
+                    await assert_whole(b, runs=3)
+            await assert_whole(b)
+
+    assert b.engine.statistics().opened == b.engine.statistics().closed
+
+
+async def test_a_waiter_cancelled_at_the_moment_of_being_served_passes_the_lane_on(bench, autojump_clock) -> None:
+    async with bench(options=triplane.EngineOptions(max_connections=1)) as b:
+        order: list[str] = []
+
+        async def hold(label: str, scope: trio.CancelScope, task_status=trio.TASK_STATUS_IGNORED) -> None:
+            with scope:
+                task_status.started()
+                async with b.engine.lane():
+                    await trio.lowlevel.checkpoint()
+                    order.append(label)
+
+        async with trio.open_nursery() as nursery:
+            first, second = trio.CancelScope(), trio.CancelScope()
+            async with b.engine.lane():
+                nursery.start_soon(hold, "first", first)
+                await trio.testing.wait_all_tasks_blocked()
+                nursery.start_soon(hold, "second", second)
+                await trio.testing.wait_all_tasks_blocked()
+            # The lane has just been given to the first, whose task has not run yet.
+            assert "lane" == b.engine.statistics().pool.lanes[0].holder
+            first.cancel()
+
+        assert ["second"] == order
+        await assert_whole(b)
+
+
+async def test_cancelling_the_engine_is_bounded_even_if_the_peer_is_gone(bench, autojump_clock) -> None:
+    """The server never answers the closing handshake: it has stopped reading."""
+    options = triplane.EngineOptions(close_timeout=1.0, close_grace=2.0)
+    started = trio.current_time()
+    with trio.CancelScope() as scope:
+        async with bench(options=options) as b:
+            await b.engine.run(AGENT, "hello")
+            await trio.sleep(5)
+            for stream in b.network.streams:
+                # What we send from here on stays in the buffer, as with a peer that vanished.
+                stream.send_stream.send_all_hook = None
+            scope.cancel()
+
+    assert scope.cancelled_caught
+    assert 5 + 1.0 == trio.current_time() - started

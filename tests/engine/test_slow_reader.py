@@ -1,0 +1,82 @@
+"""A consumer that sleeps: nobody waits for it, nothing is lost, and what is kept for it is bounded."""
+
+from __future__ import annotations
+
+import trio
+
+import triplane
+from triplane.protocol import ResponseOutputTextDelta
+
+
+async def test_a_consumer_that_sleeps_for_a_minute(bench, autojump_clock) -> None:
+    """Hundreds of events unread: pings are answered, tools finish, nothing is lost."""
+    finished_at = 0.0
+
+    @triplane.tool(effect="read")
+    async def work() -> str:
+        """Work for ten seconds."""
+        nonlocal finished_at
+        await trio.sleep(10)
+        finished_at = trio.current_time()
+        return "done"
+
+    agent = triplane.Agent("m", "", [work])
+    text = "CALL work {}"
+    options = triplane.EngineOptions(heartbeat_interval=5, heartbeat_timeout=5)
+    async with bench(options=options) as b:
+        async with b.engine.open_run(agent, [{"role": "user", "content": text}]) as run:
+            async for _event in run:
+                break
+            await trio.sleep(60)
+            (connection,) = b.engine.statistics().pool.connections
+            # The peer answered the pings that went out meanwhile, so it never looked dead.
+            assert connection.round_trip is not None
+            assert connection.silence < 10
+            assert "completed" == run.state.status
+        async with b.engine.open_run(agent, "SAY 800 word ") as run:
+            pieces: list[str] = []
+            async for event in run:
+                if isinstance(event, ResponseOutputTextDelta):
+                    if len(pieces) == 100:
+                        await trio.sleep(60)
+                    pieces.append(event.delta)
+
+    assert 10 == finished_at
+    assert "word " * 800 == "".join(pieces) == run.result.text
+    assert 0 == run.result.reconnects
+    assert 1 == b.engine.statistics().opened
+
+
+async def test_a_reader_too_far_behind_stops_the_socket_and_not_the_others(bench, autojump_clock) -> None:
+    options = triplane.EngineOptions(max_unread=20_000, idle_timeout=30)
+    agent = triplane.Agent("m")
+    async with bench(options=options) as b:
+        async with b.engine.open_run(agent, "SAY 2000 word ") as slow:
+            events = aiter(slow)
+            await anext(events)
+            await trio.sleep(120)
+            behind = slow.state.bytes_down
+            # Far less than the response has, and not much more than allowed.
+            assert 15_000 < behind < 60_000
+            assert "model" == slow.state.status
+            # Others go on.
+            assert "echo: quick" == (await b.engine.run(agent, "quick")).text
+            rest = [event async for event in events]
+
+    assert "word " * 2000 == slow.result.text
+    assert slow.result.bytes_down > 100_000
+    # 120 s of our own slowness is no stall of the server's, whose idle_timeout was 30.
+    assert 0 == slow.result.reconnects
+    assert triplane.RunEnded("completed") == rest[-1]
+
+
+async def test_a_closed_cursor_no_longer_holds_the_run_back(bench, autojump_clock) -> None:
+    options = triplane.EngineOptions(max_unread=20_000)
+    async with bench(options=options) as b, b.engine.open_run(triplane.Agent("m"), "SAY 2000 word ") as run:
+        events = aiter(run)
+        await anext(events)
+        await trio.sleep(60)
+        assert "model" == run.state.status
+        events.close()
+        await trio.sleep(1)
+        assert "completed" == run.state.status

@@ -1,0 +1,89 @@
+"""Warm-up: prepared on request, used up by the first run, harmless where it is refused."""
+
+from __future__ import annotations
+
+import pytest
+
+import triplane
+
+AGENT = triplane.Agent("m", "A long system prompt.", name="warmed")
+OTHER = triplane.Agent("m", "Another prompt.")
+
+
+def plans(run: triplane.Run) -> list[str]:
+    return [record.body.plan for record in run.log.read(-1) if isinstance(record.body, triplane.RequestSent)]
+
+
+async def test_the_first_run_continues_from_the_warm_up_and_the_second_does_not(bench, autojump_clock) -> None:
+    async with bench() as b:
+        assert 1 == await b.engine.warm_up(AGENT)
+        async with b.engine.open_run(AGENT, "one") as first:
+            await first.wait()
+        async with b.engine.open_run(AGENT, "two") as second:
+            await second.wait()
+
+    assert ["warm"] == plans(first)
+    assert ["full"] == plans(second)
+    assert first.result.usage.cached_tokens > 0 == second.result.usage.cached_tokens
+    assert 1 == b.engine.statistics().opened
+
+
+async def test_a_warm_lane_is_kept_for_its_agent_while_there_is_another(bench, autojump_clock) -> None:
+    async with bench(options=triplane.EngineOptions(max_connections=2)) as b:
+        assert 2 == await b.engine.warm_up(OTHER, lanes=2)
+        assert 1 == await b.engine.warm_up(AGENT)
+        async with b.engine.open_run(AGENT, "one") as run:
+            await run.wait()
+
+    assert ["warm"] == plans(run)
+
+
+async def test_warm_agents_are_prepared_before_the_block(bench, autojump_clock) -> None:
+    async with bench() as b:
+        endpoint, network = triplane.Endpoint("ws://memory/v1"), b.network
+        async with triplane.open_engine(endpoint, network=network, warm=[AGENT]) as engine:
+            async with engine.open_run(AGENT, "one") as run:
+                await run.wait()
+
+    assert ["warm"] == plans(run)
+
+
+async def test_a_server_that_refuses_costs_nothing_but_the_request(bench, autojump_clock) -> None:
+    async with bench(warm_up="refuse") as b:
+        assert 0 == await b.engine.warm_up(AGENT)
+        async with b.engine.open_run(AGENT, "one") as run:
+            await run.wait()
+
+    assert ["full"] == plans(run)
+    assert ("completed", 0) == (run.result.status, run.result.reconnects)
+    assert 1 == b.engine.statistics().opened
+
+
+async def test_several_lanes_are_different_lanes(bench, autojump_clock) -> None:
+    async with bench() as b:
+        assert 4 == await b.engine.warm_up(AGENT, lanes=4)
+
+    assert 4 == b.engine.statistics().opened
+
+
+@pytest.mark.parametrize("lanes", [0, 5, 1.0, True])
+async def test_a_wrong_number_of_lanes_is_refused(bench, autojump_clock, lanes) -> None:
+    async with bench() as b:
+        with pytest.raises(triplane.ConfigError, match="lanes must be from 1 to max_connections=4"):
+            await b.engine.warm_up(AGENT, lanes=lanes)
+
+
+async def test_a_dead_endpoint_is_told(bench, autojump_clock) -> None:
+    from triplane.server import RefuseUpgrade
+
+    async with bench(faults=[RefuseUpgrade(401)]) as b:
+        with pytest.raises(triplane.ConnectFailed):
+            await b.engine.warm_up(AGENT, lanes=3)
+
+
+async def test_a_lost_warm_up_is_harmless(bench, autojump_clock) -> None:
+    from triplane.server import Drop
+
+    async with bench(faults=[Drop(1, nth=1)]) as b:
+        assert 0 == await b.engine.warm_up(AGENT)
+        assert "echo: one" == (await b.engine.run(AGENT, "one")).text
