@@ -196,6 +196,8 @@ class Connection:
             Stalled: The peer did not take the bytes within `send_timeout`.
             trio.BusyResourceError: Another task is using the connection.
         """
+        if self.state not in ("open", "draining"):
+            raise self._verdict()
         wire = self._claim()
         whole = False
         try:
@@ -259,7 +261,8 @@ class Connection:
     def _claim(self) -> TrioWebSocketWire:
         if self._busy:
             raise trio.BusyResourceError(f"another task is using {self.name}")
-        if self._wire is None or self.state not in ("open", "draining"):
+        # A connection that ended without a fault of ours may still be read: what came before its end is whole.
+        if self._wire is None or self.fault is not None:
             raise self._verdict()
         self._busy = True
         return self._wire

@@ -9,7 +9,8 @@ against was measured on trio-websocket 0.12.2:
   forcefully after a bounded `aclose`;
 * a ping that is answered by nothing waits for ever, so pings run under the caller's deadline;
 * a frame that arrives after our own Close can raise in the reader
-  (https://github.com/python-trio/trio-websocket/issues/184), so protocol errors end the connection as a value.
+  (https://github.com/python-trio/trio-websocket/issues/184), and so can an answer to the upgrade that is not HTTP,
+  with an error of h11's; protocol errors of all three libraries end the connection as a value.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, TypeVar, final
 
+import h11
 import trio
 from trio_websocket import ConnectionClosed, ConnectionRejected, WebSocketConnection, wrap_client_stream
 from wsproto.utilities import ProtocolError
@@ -81,9 +83,9 @@ class TrioWebSocketWire:
                 self._stream.forget_head()
                 task_status.started()
         except* ConnectionRejected as group:
-            rejection = _first(group, ConnectionRejected)
-        except* ProtocolError as group:
-            self._protocol_error = str(_first(group, ProtocolError))
+            rejection = _first(group)
+        except* (ProtocolError, h11.ProtocolError) as group:
+            self._protocol_error = str(_first(group))
         finally:
             await trio.aclose_forcefully(self._stream)
         if rejection is not None:
@@ -189,12 +191,9 @@ class TrioWebSocketWire:
         )
 
 
-def _first(group: BaseExceptionGroup[Leaf], kind: type[Leaf]) -> Leaf:
-    for error in group.exceptions:
-        if isinstance(error, BaseExceptionGroup):
-            return _first(error, kind)
-        return error
-    raise AssertionError("an exception group is never empty")
+def _first(group: BaseExceptionGroup[Leaf]) -> Leaf:
+    error = group.exceptions[0]
+    return _first(error) if isinstance(error, BaseExceptionGroup) else error
 
 
 def _retry_after(headers: Iterable[tuple[bytes, bytes]]) -> float | None:
