@@ -50,7 +50,10 @@ class Bench:
 
 @asynccontextmanager
 async def open_bench(
-    *, options: triplane.EngineOptions | None = None, ledger: triplane.Ledger | None = None, **server_options: Any
+    *,
+    options: triplane.EngineOptions | None = None,
+    ledger: triplane.Ledger | None = None,
+    **server_options: Any,
 ) -> AsyncIterator[Bench]:
     """An engine on a local server over memory streams: no sockets, no threads, one clock."""
     server_options.setdefault("model", "directive")

@@ -38,7 +38,9 @@ def imports_of(source: str, package: str) -> set[tuple[int, str]]:
             base = ".".join(parents[: len(parents) - node.level + 1]) if node.level else ""
             module = ".".join(filter(None, [base, node.module]))
             # ``from triplane import core`` imports a room as much as ``import triplane.core`` does.
-            names = {f"{module}.{alias.name}" for alias in node.names} if module in ("triplane", "") else {module}
+            names = (
+                {f"{module}.{alias.name}" for alias in node.names} if module in ("triplane", "") else {module}
+            )
             found |= {(node.lineno, name) for name in names}
     return found
 
@@ -71,7 +73,9 @@ def test_the_table_is_layered() -> None:
     rooms = set(TABLE)
     reached = {room: TABLE[room][0] & rooms for room in rooms}
     for _ in rooms:
-        reached = {room: set().union(below, *(reached[each] for each in below)) for room, below in reached.items()}
+        reached = {
+            room: set().union(below, *(reached[each] for each in below)) for room, below in reached.items()
+        }
 
     assert [room for room in rooms if room in reached[room]] == []
 

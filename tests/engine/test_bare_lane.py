@@ -18,9 +18,7 @@ async def test_turns_one_after_another(bench, autojump_clock) -> None:
     async with bench() as b, b.engine.lane() as lane:
         turn = await lane.create(create("SAY 3 x"))
         events = [event async for event in turn]
-        second = await (
-            await lane.create(create("again", previous_response_id=turn.response.id))
-        ).wait()
+        second = await (await lane.create(create("again", previous_response_id=turn.response.id))).wait()
 
     assert isinstance(events[-1], ResponseCompleted)
     assert ("xxx", "completed") == (turn.response.text, turn.response.status)

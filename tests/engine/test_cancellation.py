@@ -78,7 +78,9 @@ async def test_500_random_cancellations_of_a_run(bench, autojump_clock) -> None:
             if round_number % 10 == 0:
                 await assert_whole(b)
         await assert_whole(b)
-        ends = [b.engine.ledger.open(run_id).read(-1, 10_000)[-1].body for run_id in b.engine.ledger.run_ids()]
+        ends = [
+            b.engine.ledger.open(run_id).read(-1, 10_000)[-1].body for run_id in b.engine.ledger.run_ids()
+        ]
 
     assert caught > 400
     assert {RunEnded("completed"), RunEnded("cancelled")} == set(ends)
@@ -141,7 +143,9 @@ async def test_every_step_of_every_operation(bench, autojump_clock) -> None:
     assert b.engine.statistics().opened == b.engine.statistics().closed
 
 
-async def test_a_waiter_cancelled_at_the_moment_of_being_served_passes_the_lane_on(bench, autojump_clock) -> None:
+async def test_a_waiter_cancelled_at_the_moment_of_being_served_passes_the_lane_on(
+    bench, autojump_clock
+) -> None:
     async with bench(options=triplane.EngineOptions(max_connections=1)) as b:
         order: list[str] = []
 

@@ -22,7 +22,9 @@ async def add(a: int, b: int) -> int:
 
 
 def open_sockets() -> int:
-    return sum("socket:" in os.readlink(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd") if _exists(fd))
+    return sum(
+        "socket:" in os.readlink(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd") if _exists(fd)
+    )
 
 
 def _exists(fd: str) -> bool:

@@ -27,7 +27,9 @@ def make_agent() -> tuple[triplane.Agent, list[int]]:
 @pytest.mark.parametrize("nth", [1, 2])
 @pytest.mark.parametrize("after_events", range(8))
 @pytest.mark.parametrize("fault", [Drop, CloseSocket, Stall])
-async def test_a_turn_survives_a_loss_after_any_event(bench, autojump_clock, fault, after_events, nth) -> None:
+async def test_a_turn_survives_a_loss_after_any_event(
+    bench, autojump_clock, fault, after_events, nth
+) -> None:
     agent, executed = make_agent()
     async with bench(options=LIMITS, faults=[fault(after_events, nth=nth)]) as b:
         result = await b.engine.run(agent, 'CALL note {"number": 1}')
@@ -154,7 +156,9 @@ async def test_a_forgotten_response_costs_one_full_turn(bench, autojump_clock) -
     async with bench(options=triplane.EngineOptions(max_connections=1)) as b:
         async with b.engine.open_run(agent, "CALL forget {}") as run:
             result = await run.wait()
-            sent = [record.body for record in run.log.read(-1) if isinstance(record.body, triplane.RequestSent)]
+            sent = [
+                record.body for record in run.log.read(-1) if isinstance(record.body, triplane.RequestSent)
+            ]
 
     assert 'RESULT: "forgotten"' == result.text
     assert ["full", "incremental", "full"] == [request.plan for request in sent]
@@ -164,9 +168,12 @@ async def test_a_forgotten_response_costs_one_full_turn(bench, autojump_clock) -
 
 
 @pytest.mark.parametrize(
-    ("status", "attempts", "transient"), [(401, 1, False), (403, 1, False), (404, 1, False), (426, 1, False), (429, 3, True), (503, 3, True)]
+    ("status", "attempts", "transient"),
+    [(401, 1, False), (403, 1, False), (404, 1, False), (426, 1, False), (429, 3, True), (503, 3, True)],
 )
-async def test_a_refused_upgrade_is_one_clear_error(bench, autojump_clock, status, attempts, transient) -> None:
+async def test_a_refused_upgrade_is_one_clear_error(
+    bench, autojump_clock, status, attempts, transient
+) -> None:
     agent, _executed = make_agent()
     async with bench(faults=[RefuseUpgrade(status, headers={"Retry-After": "7"})]) as b:
         before = trio.current_time()
@@ -175,7 +182,12 @@ async def test_a_refused_upgrade_is_one_clear_error(bench, autojump_clock, statu
         waited = trio.current_time() - before
 
     error = caught.value
-    assert ("upgrade", status, attempts, 7.0) == (error.stage, error.status, error.attempts, error.retry_after)
+    assert ("upgrade", status, attempts, 7.0) == (
+        error.stage,
+        error.status,
+        error.attempts,
+        error.retry_after,
+    )
     assert transient is error.is_transient
     assert str(status) in str(error)
     assert 7 * (attempts - 1) <= waited < 7 * attempts

@@ -134,7 +134,9 @@ async def test_events_are_recorded_before_they_are_delivered(bench, autojump_clo
             recorded = [
                 each
                 for record in run.log.read(-1)
-                for each in (record.body.events if isinstance(record.body, FramesReceived) else (record.body,))
+                for each in (
+                    record.body.events if isinstance(record.body, FramesReceived) else (record.body,)
+                )
             ]
             assert event in recorded
 
@@ -218,7 +220,9 @@ async def test_an_input_that_is_none_is_refused_at_once(bench, autojump_clock, w
 async def test_input_items_pass_through(bench, autojump_clock) -> None:
     async with bench() as b:
         one = await b.engine.run(AGENT, {"role": "user", "content": "one"})
-        two = await b.engine.run(AGENT, [{"role": "user", "content": "a"}, {"role": "user", "content": "two"}])
+        two = await b.engine.run(
+            AGENT, [{"role": "user", "content": "a"}, {"role": "user", "content": "two"}]
+        )
 
     assert ("echo: one", "echo: two") == (one.text, two.text)
 

@@ -50,18 +50,17 @@ async def test_a_consumer_that_sleeps_for_a_minute(bench, autojump_clock) -> Non
 async def test_a_reader_too_far_behind_stops_the_socket_and_not_the_others(bench, autojump_clock) -> None:
     options = triplane.EngineOptions(max_unread=20_000, idle_timeout=30)
     agent = triplane.Agent("m")
-    async with bench(options=options) as b:
-        async with b.engine.open_run(agent, "SAY 2000 word ") as slow:
-            events = aiter(slow)
-            await anext(events)
-            await trio.sleep(120)
-            behind = slow.state.bytes_down
-            # Far less than the response has, and not much more than allowed.
-            assert 15_000 < behind < 60_000
-            assert "model" == slow.state.status
-            # Others go on.
-            assert "echo: quick" == (await b.engine.run(agent, "quick")).text
-            rest = [event async for event in events]
+    async with bench(options=options) as b, b.engine.open_run(agent, "SAY 2000 word ") as slow:
+        events = aiter(slow)
+        await anext(events)
+        await trio.sleep(120)
+        behind = slow.state.bytes_down
+        # Far less than the response has, and not much more than allowed.
+        assert 15_000 < behind < 60_000
+        assert "model" == slow.state.status
+        # Others go on.
+        assert "echo: quick" == (await b.engine.run(agent, "quick")).text
+        rest = [event async for event in events]
 
     assert "word " * 2000 == slow.result.text
     assert slow.result.bytes_down > 100_000

@@ -14,7 +14,9 @@ def plans(run: triplane.Run) -> list[str]:
     return [record.body.plan for record in run.log.read(-1) if isinstance(record.body, triplane.RequestSent)]
 
 
-async def test_the_first_run_continues_from_the_warm_up_and_the_second_does_not(bench, autojump_clock) -> None:
+async def test_the_first_run_continues_from_the_warm_up_and_the_second_does_not(
+    bench, autojump_clock
+) -> None:
     async with bench() as b:
         assert 1 == await b.engine.warm_up(AGENT)
         async with b.engine.open_run(AGENT, "one") as first:

@@ -135,7 +135,9 @@ async def test_a_cancelled_handshake_leaves_no_stream(rig, autojump_clock) -> No
 # --- the end of an open connection
 
 
-@pytest.mark.parametrize(("code", "reason"), [(1000, "bye"), (1001, ""), (1011, "oops"), (1012, ""), (4400, "x")])
+@pytest.mark.parametrize(
+    ("code", "reason"), [(1000, "bye"), (1001, ""), (1011, "oops"), (1012, ""), (4400, "x")]
+)
 async def test_the_peer_closes_while_we_wait(rig, nursery, autojump_clock, code, reason) -> None:
     r = rig()
     await r.open(nursery)
@@ -239,7 +241,8 @@ async def test_use_begins_and_ends_many_times(rig, nursery, autojump_clock) -> N
 
 
 @pytest.mark.parametrize(
-    "raw", [b"\x83\x00", b"\xc1\x00", b"\x81\x02\xff\xfe", b"\x89\x7e\x00\x80" + b"x" * 128, b"\x01\x01a\x81\x01b"]
+    "raw",
+    [b"\x83\x00", b"\xc1\x00", b"\x81\x02\xff\xfe", b"\x89\x7e\x00\x80" + b"x" * 128, b"\x01\x01a\x81\x01b"],
 )
 async def test_broken_frames_end_the_connection(rig, nursery, autojump_clock, raw) -> None:
     """Unknown opcode, reserved bit, invalid UTF-8, a long ping, a fragment left open."""

@@ -6,6 +6,7 @@ reads the reducer and never keeps state of its own about the conversation.
 
 from __future__ import annotations
 
+import random
 from typing import TYPE_CHECKING, final
 
 import attrs
@@ -23,6 +24,7 @@ from triplane.core.errors import (
     Stalled,
     TriplaneError,
 )
+from triplane.core.options import EngineOptions
 from triplane.core.records import (
     ConnectionDropped,
     FramesReceived,
@@ -35,19 +37,17 @@ from triplane.core.records import (
 )
 from triplane.core.reducer import RunReducer
 from triplane.core.retry import BOUNDARIES, delay_before, judge_server_error, moment_of
-from triplane.tools import run_calls
+from triplane.net.pool import Pool
+from triplane.tools import AgentRunner, run_calls
 
 from .exchange import exchange
 
 if TYPE_CHECKING:
-    import random
-
-    from triplane.core.options import EngineOptions
     from triplane.core.outcome import ToolCall, ToolOutcome
     from triplane.core.records import Body, Item, RetractReason
     from triplane.core.reducer import RunState
-    from triplane.net.pool import Lane, Lease, Pool
-    from triplane.tools import AgentRunner, Tool
+    from triplane.net.pool import Lane, Lease
+    from triplane.tools import Tool
 
     from .agent import Agent
     from .feed import Feed

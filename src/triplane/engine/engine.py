@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, final
 import attrs
 import trio
 
-from triplane.core.errors import ConfigError, EngineClosed, TriplaneError
+from triplane.core.errors import ConfigError, EngineClosed
 from triplane.core.options import EngineOptions
 from triplane.ledger.memory import MemoryLedger
 from triplane.net.dial import Dialler, Network, TcpNetwork
@@ -142,7 +142,9 @@ class Engine:
         given = list(inputs)
         agents = [agent] * len(given) if isinstance(agent, Agent) else list(agent)
         if len(agents) != len(given):
-            raise ConfigError(f"fan_out got {len(agents)} agents for {len(given)} inputs; give one for each, or one")
+            raise ConfigError(
+                f"fan_out got {len(agents)} agents for {len(given)} inputs; give one for each, or one"
+            )
         jobs = [(each, _as_items(one)) for each, one in zip(agents, given, strict=True)]
         return fanned_out(jobs, self._new_run, max_runs=max_runs, ordered=ordered)
 
@@ -164,7 +166,11 @@ class Engine:
             ConnectFailed: No connection could be opened.
         """
         self._check_open()
-        if isinstance(lanes, bool) or not isinstance(lanes, int) or not 1 <= lanes <= self._options.max_connections:
+        if (
+            isinstance(lanes, bool)
+            or not isinstance(lanes, int)
+            or not 1 <= lanes <= self._options.max_connections
+        ):
             raise ConfigError(
                 f"lanes must be from 1 to max_connections={self._options.max_connections}, not {lanes!r}"
             )
@@ -223,7 +229,11 @@ def _as_items(run_input: object) -> tuple[Item, ...]:
         return ({"type": "message", "role": "user", "content": run_input},)
     if isinstance(run_input, dict):
         return (run_input,)
-    if isinstance(run_input, (list, tuple)) and run_input and all(isinstance(item, dict) for item in run_input):
+    if (
+        isinstance(run_input, (list, tuple))
+        and run_input
+        and all(isinstance(item, dict) for item in run_input)
+    ):
         return tuple(run_input)
     raise ConfigError(
         "a run's input is text, one input item as a dict, or a list of them that is not empty,"

@@ -10,13 +10,14 @@ import trio
 
 from triplane.core.errors import TriplaneError
 
+from .run import Run
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
 
     from triplane.core.reducer import RunState
 
     from .agent import Agent
-    from .run import Run
 
 
 @attrs.frozen

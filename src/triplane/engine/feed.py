@@ -41,7 +41,10 @@ class Feed:
 
     async def make_room(self) -> None:
         """Return once no required reader is more than `max_unread` bytes behind. A checkpoint only if it waits."""
-        while self._readers and self._written - min(reader.bytes_read for reader in self._readers) > self._max_unread:
+        while (
+            self._readers
+            and self._written - min(reader.bytes_read for reader in self._readers) > self._max_unread
+        ):
             self._caught_up = trio.Event()
             await self._caught_up.wait()
 

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, final
 import attrs
 import trio
 
-from triplane.core.errors import CloseInfo, ConnectFailed, ConnectionLost, ProtocolViolation, Stalled, TriplaneError
+from triplane.core.errors import (
+    CloseInfo,
+    ConnectFailed,
+    ConnectionLost,
+    ProtocolViolation,
+    Stalled,
+    TriplaneError,
+)
 from triplane.core.lifecycle import ConnectionState, next_connection_state
 
 from .guarded_stream import GuardedStream
@@ -279,4 +286,3 @@ class Connection:
 
     def _become(self, what: ConnectionInput) -> None:
         self.state = next_connection_state(self.state, what)
-

@@ -76,7 +76,8 @@ class Dialler:
                     f"no TCP connection to {place}: {_words(error)}; is a server running there?", stage="tcp"
                 ) from error
         raise ConnectFailed(
-            f"no TCP connection to {place} within {self._options.tcp_timeout:g} s (option tcp_timeout)", stage="tcp"
+            f"no TCP connection to {place} within {self._options.tcp_timeout:g} s (option tcp_timeout)",
+            stage="tcp",
         )
 
     async def _wrap(self, endpoint: Endpoint, stream: trio.abc.Stream) -> trio.abc.Stream:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-from typing import TYPE_CHECKING, Any, Literal
+import ssl
+from collections.abc import Mapping
+from typing import Any, Literal
 from urllib.parse import urlsplit, urlunsplit
 
 import attrs
 
 from triplane.core.errors import ConfigError
-
-if TYPE_CHECKING:
-    import ssl
-    from collections.abc import Mapping
 
 Wire = Literal["trio-websocket"]
 Transport = Literal["websocket"]
@@ -195,7 +193,7 @@ class Endpoint:
 
     @classmethod
     def xai(cls, api_key: str) -> Endpoint:
-        """xAI's endpoint."""
+        """The endpoint of xAI."""
         return cls("https://api.x.ai/v1", api_key=api_key)
 
     @classmethod

@@ -55,7 +55,9 @@ class GuardedStream(trio.abc.Stream):
             trio.BrokenResourceError: The transport is broken, or an earlier send was interrupted.
         """
         if self._broken:
-            raise trio.BrokenResourceError("an earlier send was interrupted, so this stream is no longer whole")
+            raise trio.BrokenResourceError(
+                "an earlier send was interrupted, so this stream is no longer whole"
+            )
         whole = False
         try:
             await self._transport.send_all(data)

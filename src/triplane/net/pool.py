@@ -19,6 +19,7 @@ from triplane.core.lifecycle import LaneState, next_lane_state
 from triplane.core.retry import delay_before
 
 from .connection import Connection, ConnectionStatistics
+from .endpoint import Endpoint
 
 if TYPE_CHECKING:
     import random
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from triplane.core.options import EngineOptions
 
     from .dial import Dialler
-    from .endpoint import Endpoint
 
 
 @attrs.frozen
@@ -218,7 +218,9 @@ class Pool:
             free=states["free"],
             connections=tuple(lane.connection.statistics() for lane in lanes),
             lanes=tuple(
-                LaneStatistics(lane.name, lane.connection.name, lane.state, lane.holder.label if lane.holder else None)
+                LaneStatistics(
+                    lane.name, lane.connection.name, lane.state, lane.holder.label if lane.holder else None
+                )
                 for lane in lanes
             ),
         )

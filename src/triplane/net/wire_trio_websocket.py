@@ -162,7 +162,11 @@ class TrioWebSocketWire:
         words = f": {close.reason}" if close.reason else ""
         advice = ""
         if close.code == 1009:
-            advice = "; raise max_message_size to accept it" if close.by == "us" else "; the request is too large for it"
+            advice = (
+                "; raise max_message_size to accept it"
+                if close.by == "us"
+                else "; the request is too large for it"
+            )
         return ConnectionLost(f"the connection was closed with code {close.code}{words}{advice}", close=close)
 
     def _open(self) -> WebSocketConnection:
