@@ -48,7 +48,9 @@ def test_links_lead_somewhere(page) -> None:
 
 @pytest.mark.parametrize("example", sorted((ROOT / "examples").glob("*.py")), ids=lambda path: path.name)
 async def test_examples_run(example) -> None:
-    done = await trio.run_process([sys.executable, "-W", "error", str(example)], capture_stdout=True, check=False)
+    done = await trio.run_process(
+        [sys.executable, "-W", "error", str(example)], capture_stdout=True, check=False
+    )
 
     assert 0 == done.returncode
     assert done.stdout

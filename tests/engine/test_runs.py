@@ -208,13 +208,32 @@ async def test_limits_of_turns_and_calls(bench, autojump_clock) -> None:
     assert () == calls.value.receipt.effects
 
 
-@pytest.mark.parametrize("wrong", [None, 5, [], [5], b"hi"])
+@pytest.mark.parametrize("wrong", [None, 5, [], [5], b"hi", [{}, 5]])
 async def test_an_input_that_is_none_is_refused_at_once(bench, autojump_clock, wrong) -> None:
     async with bench() as b:
         with pytest.raises(triplane.ConfigError, match="a run's input is text"):
             await b.engine.run(AGENT, wrong)
 
         assert 0 == b.engine.statistics().opened
+
+
+@pytest.mark.parametrize("wrong", ["lone \ud800", {"role": "user", "content": object()}])
+async def test_an_input_that_json_cannot_hold_is_refused_at_once(bench, autojump_clock, wrong) -> None:
+    async with bench() as b:
+        with pytest.raises(triplane.ConfigError, match="what JSON can hold"):
+            await b.engine.run(AGENT, wrong)
+
+        assert 0 == b.engine.statistics().opened
+
+
+async def test_what_is_recorded_stays_as_it_was(bench, autojump_clock) -> None:
+    item = {"role": "user", "content": "before"}
+    async with bench() as b, b.engine.open_run(AGENT, [item]) as run:
+        item["content"] = "after"
+        await run.wait()
+
+    assert "echo: before" == run.result.text
+    assert ({"role": "user", "content": "before"},) == run.log.read(-1)[0].body.input
 
 
 async def test_input_items_pass_through(bench, autojump_clock) -> None:

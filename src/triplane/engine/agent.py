@@ -64,6 +64,13 @@ class Agent:
     store: bool = attrs.field(default=False, kw_only=True)
     endpoint: Endpoint | None = attrs.field(default=None, kw_only=True)
 
+    def __attrs_post_init__(self) -> None:
+        """Show now, and not in the middle of a run, what JSON cannot hold."""
+        try:
+            _ = self.fingerprint
+        except TypeError as error:
+            raise ConfigError(f"the agent {self.name!r} holds something that JSON cannot: {error}") from None
+
     @cached_property
     def fingerprint(self) -> str:
         """A digest of everything that a request says apart from its input."""

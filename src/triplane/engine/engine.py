@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, final
 
 import attrs
+import orjson
 import trio
 
 from triplane.core.errors import ConfigError, EngineClosed
@@ -17,6 +19,7 @@ from triplane.net.endpoint import Endpoint
 from triplane.net.pool import Pool, PoolStatistics
 
 from .agent import Agent
+from .background import open_background
 from .driver import Driver, Surroundings
 from .fan_out import FanOutResults, fanned_out
 from .feed import Feed
@@ -25,7 +28,7 @@ from .run import Run, driven
 from .warm_up import warm_lanes
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Iterable
     from contextlib import AbstractAsyncContextManager
 
     from triplane.core.records import Item
@@ -224,21 +227,26 @@ class Engine:
 
 
 def _as_items(run_input: object) -> tuple[Item, ...]:
-    """The input items for what a caller gave."""
+    """The input items for what a caller gave: copies, so that what is recorded stays as it was."""
+    items: list[Item] = []
     if isinstance(run_input, str):
-        return ({"type": "message", "role": "user", "content": run_input},)
-    if isinstance(run_input, dict):
-        return (run_input,)
-    if (
-        isinstance(run_input, (list, tuple))
-        and run_input
-        and all(isinstance(item, dict) for item in run_input)
-    ):
-        return tuple(run_input)
-    raise ConfigError(
-        "a run's input is text, one input item as a dict, or a list of them that is not empty,"
-        f" not {type(run_input).__name__}"
-    )
+        items = [{"type": "message", "role": "user", "content": run_input}]
+    elif isinstance(run_input, Mapping):
+        items = [dict(run_input)]
+    elif isinstance(run_input, Sequence) and not isinstance(run_input, (bytes, bytearray)):
+        items = [dict(item) for item in run_input if isinstance(item, Mapping)]
+        if len(items) != len(run_input):
+            items = []
+    if not items:
+        raise ConfigError(
+            "a run's input is text, one input item as a dict, or a list of them that is not empty,"
+            f" not {type(run_input).__name__}"
+        )
+    try:
+        copies: list[Item] = orjson.loads(orjson.dumps(items))
+    except TypeError as error:
+        raise ConfigError(f"a run's input must be what JSON can hold: {error}") from None
+    return tuple(copies)
 
 
 @asynccontextmanager
@@ -273,25 +281,18 @@ async def open_engine(
     where = endpoint or Endpoint.from_env()
     source = rng or random.Random()  # noqa: S311  # ids and jitter, no secrets
     dialler = Dialler(network or TcpNetwork(), chosen)
-    body_error: BaseException | None = None
-    async with trio.open_nursery() as nursery:
-        connections: _Connections = await nursery.start(_keep_connections, name="connections")
+    async with open_background() as background:
+        connections: _Connections = await background.start(_keep_connections, name="connections")
         pool = Pool(connections.nursery, dialler, chosen, source)
         engine = Engine(where, chosen, ledger or MemoryLedger(), pool, source)
         try:
             for agent in warm:
                 await engine.warm_up(agent)
             yield engine
-        except trio.Cancelled:
-            raise
-        except BaseException as error:  # noqa: BLE001  # raised again below, outside the nursery's group
-            body_error = error
         finally:
             engine._close()  # noqa: SLF001  # made for this
             connections.scope.deadline = trio.current_time() + chosen.close_grace
             connections.left.set()
-    if body_error is not None:
-        raise body_error
 
 
 @attrs.frozen(eq=False)

@@ -10,6 +10,7 @@ import trio
 
 from triplane.core.errors import TriplaneError
 
+from .background import open_background
 from .run import Run
 
 if TYPE_CHECKING:
@@ -119,14 +120,10 @@ async def fanned_out(
                 for number in range(min(max_runs, len(jobs))):
                     workers.start_soon(work, name=f"fan-out worker {number}")
 
-    body_error: Exception | None = None
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(work_all, name="fan-out")
-        try:
-            yield results
-        except Exception as error:  # noqa: BLE001  # raised again below, outside the nursery's group
-            body_error = error
-        nursery.cancel_scope.cancel(reason="fan_out was left")
-    receive.close()
-    if body_error is not None:
-        raise body_error
+    with receive:
+        async with open_background() as background:
+            background.start_soon(work_all, name="fan-out")
+            try:
+                yield results
+            finally:
+                background.cancel_scope.cancel(reason="fan_out was left")

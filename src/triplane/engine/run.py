@@ -9,6 +9,8 @@ import trio
 
 from triplane.core.errors import RunFailed, TriplaneError
 
+from .background import open_background
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
@@ -146,14 +148,10 @@ async def driven(run: Run) -> AsyncIterator[Run]:
 
     The body's own error comes out as it was raised. A failure of the run that nobody has seen comes out at the end.
     """
-    body_error: Exception | None = None
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(run._drive, name=f"run {run.run_id}")  # noqa: SLF001  # made for this
+    async with open_background() as background:
+        background.start_soon(run._drive, name=f"run {run.run_id}")  # noqa: SLF001  # made for this
         try:
             yield run
-        except Exception as error:  # noqa: BLE001  # raised again below, outside the nursery's group
-            body_error = error
-        nursery.cancel_scope.cancel(reason="open_run was left")
-    if body_error is not None:
-        raise body_error
+        finally:
+            background.cancel_scope.cancel(reason="open_run was left")
     run._show_failure()  # noqa: SLF001
