@@ -13,7 +13,7 @@ import trio
 from .head import BadRequest, Head, read_head, send_answer
 from .options import OptionArguments, Options, ServerStatistics, Shared
 from .session import Session
-from .wire import LIBRARY_ERRORS, Close, GuardedStream, Socket, SocketClosed, upgrade_request
+from .wire import Close, GuardedStream, ReaderDied, Socket, SocketClosed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -94,7 +94,7 @@ class Server:
             return None
         if head.path not in (*_RESPONSES, *_MODELS):
             raise BadRequest(
-                404, f"There is nothing at {head.path}. There are /v1/responses, /v1/models, /healthz."
+                404, f"There is nothing at {head.path[:100]}. There are /v1/responses, /v1/models, /healthz."
             )
         self._check_key(head)
         if head.path in _MODELS:
@@ -155,19 +155,16 @@ class Server:
                 pass
 
     async def _websocket(self, transport: trio.abc.Stream, head: Head, key: bytes) -> None:
-        stream = GuardedStream(transport, request=upgrade_request(head, key), rest=head.rest)
+        stream = GuardedStream(transport, key=key, rest=head.rest, traffic=self._shared.traffic)
         try:
-            await self._converse(stream)
-            if stream.close_sent and not stream.doomed:
+            close = await self._converse(stream)
+            if close.linger and stream.close_sent and not stream.doomed:
                 await self._linger(transport)
-        except* LIBRARY_ERRORS as group:
+        except* ReaderDied as group:
             logger.debug("The WebSocket library gave up on a connection: %r", group)
-        finally:
-            self._shared.counters.bytes_received += stream.bytes_received
-            self._shared.counters.bytes_sent += stream.bytes_sent
 
-    async def _converse(self, stream: GuardedStream) -> None:
-        """Run a session and close its socket.
+    async def _converse(self, stream: GuardedStream) -> Close:
+        """Run a session and close its socket. Returns how it was closed.
 
         The session is cancelled when the server is. The task that reads frames must not be, or it could not see the
         peer's answer to our close frame: it runs under a shield, which ends at most `close_timeout` after the session.
@@ -181,6 +178,7 @@ class Server:
                 with trio.move_on_after(self._options.close_timeout):
                     await ending.socket.aclose(ending.close.code, ending.close.reason)
             wire_nursery.cancel_scope.cancel()
+        return ending.close
 
     async def _run_session(self, wire_nursery: trio.Nursery, stream: GuardedStream, ending: _Ending) -> None:
         try:
@@ -268,7 +266,7 @@ async def serve(
     listeners = await trio.open_tcp_listeners(port, host=host)
     if port == 0:
         for listener in listeners[1:]:
-            await listener.aclose()
+            listener.socket.close()  # and not aclose, where a cancellation would leave the others open
         del listeners[1:]
     address = listeners[0].socket.getsockname()
     task_status.started(ServerHandle(address[0], address[1], server))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final, TypeAlias, final
+from typing import TypeAlias, final
 
 import attrs
 
@@ -37,7 +37,7 @@ class Catalog:
         Raises:
             OptionError: `choice` names a model that is not built in, or is none of these.
         """
-        builtin: Final = builtin_models()
+        builtin = builtin_models()
 
         def find(model: object) -> Model:
             if isinstance(model, str):

@@ -17,6 +17,12 @@ __all__ = ["CloseSocket", "Drop", "Fault", "Faults", "RefuseUpgrade", "Stall"]
 # What wsproto, and RFC 6455, let an endpoint send.
 _CLOSE_CODES = (*range(1000, 1004), *range(1007, 1015), *range(3000, 5000))
 
+
+def _fits_a_close_frame(_instance: object, _attribute: object, value: str) -> None:
+    if len(value.encode()) > 123:
+        raise ValueError("the reason is longer than the 123 bytes of a close frame")
+
+
 _nth = attrs.field(default=None, kw_only=True, validator=optional(ge(1)))
 _after_events = attrs.field(default=0, validator=ge(0))
 
@@ -53,7 +59,7 @@ class CloseSocket:
 
     after_events: int = _after_events
     code: int = attrs.field(default=1011, kw_only=True, validator=in_(_CLOSE_CODES))
-    reason: str = attrs.field(default="", kw_only=True)
+    reason: str = attrs.field(default="", kw_only=True, validator=_fits_a_close_frame)
     nth: int | None = _nth
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Literal, TypedDict, final
+from collections.abc import Iterable
+from typing import Literal, TypedDict, final
 
 import attrs
 import trio
@@ -14,9 +15,7 @@ from .errors import OptionError
 from .faults import Fault, Faults
 from .ids import Ids
 from .state import ResponseStore
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+from .wire import Traffic
 
 __all__ = ["OptionArguments", "Options", "ServerStatistics", "Shared"]
 
@@ -42,7 +41,11 @@ class OptionArguments(TypedDict, total=False):
 
 
 def _to_faults(faults: Iterable[Fault] | Faults) -> Faults:
-    return faults if isinstance(faults, Faults) else Faults(tuple(faults))
+    if isinstance(faults, Faults):
+        return faults
+    if not isinstance(faults, Iterable):
+        raise TypeError(f"faults must be a list of them, not {type(faults).__name__}")
+    return Faults(tuple(faults))
 
 
 def _catalog(options: Options) -> Catalog:
@@ -121,8 +124,6 @@ class _Counters:
     responses_completed: int = 0
     turns: int = 0
     events_sent: int = 0
-    bytes_received: int = 0
-    bytes_sent: int = 0
 
 
 @final
@@ -142,8 +143,8 @@ class ServerStatistics:
         responses_completed: those of them that completed.
         turns: completed responses for which a model was asked.
         events_sent: events of responses and `error` events written to a WebSocket.
-        bytes_received: over WebSockets, counted when they close.
-        bytes_sent: over WebSockets, counted when they close.
+        bytes_received: over WebSockets, once they are open.
+        bytes_sent: over WebSockets, answers to upgrades included.
         responses_stored: responses that can be continued from any connection.
     """
 
@@ -172,6 +173,7 @@ class Shared:
         self.ids = options.ids or Ids()
         self.store = ResponseStore(options.max_stored)
         self.counters = _Counters()
+        self.traffic = Traffic()
         self._epoch_offset: float | None = None
 
     def now(self) -> int:
@@ -187,5 +189,7 @@ class Shared:
         return ServerStatistics(
             connections_now=counters.connections_opened - counters.connections_closed,
             responses_stored=len(self.store),
+            bytes_received=self.traffic.received,
+            bytes_sent=self.traffic.sent,
             **attrs.asdict(counters),
         )

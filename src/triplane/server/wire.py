@@ -8,6 +8,7 @@ write.
 from __future__ import annotations
 
 import struct
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final, final
 
 import attrs
@@ -18,25 +19,41 @@ import wsproto.utilities
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from .head import Head
+__all__ = ["Close", "GuardedStream", "ReaderDied", "Socket", "SocketClosed", "Traffic"]
 
-__all__ = ["LIBRARY_ERRORS", "Close", "GuardedStream", "Socket", "SocketClosed", "upgrade_request"]
-
-# What trio-websocket's reader task can die of through no fault of ours: a ping that arrives after a close frame was
-# sent (https://github.com/python-trio/trio-websocket/issues/184), or a connection that breaks while the answer to a
-# protocol error is sent.
-LIBRARY_ERRORS: Final = (wsproto.utilities.LocalProtocolError, trio_websocket.ConnectionClosed)
+# What trio-websocket's reader task dies of when a ping arrives after a close frame was sent, see
+# https://github.com/python-trio/trio-websocket/issues/184. The connection is at its end then anyway.
+ReaderDied = wsproto.utilities.LocalProtocolError
 
 _TEXT: Final = 0x81  # FIN and opcode 1
 _CLOSE: Final = 0x88
+_MAX_REASON: Final = 123
+
+# Protocol error, text that is not UTF-8, a message over the limit.
+_PEER_AT_FAULT: Final = (1002, 1007, 1009)
 
 
 @attrs.frozen
 class Close:
-    """How to close a WebSocket: with a close frame of this code or, with None, without one."""
+    """How to close a WebSocket.
+
+    Attributes:
+        code: of the close frame; None for none.
+        reason: in the close frame.
+        linger: whether the peer may still be sending, unaware, and should be read from until it sees the close frame.
+    """
 
     code: int | None
     reason: str = ""
+    linger: bool = False
+
+
+@attrs.define
+class Traffic:
+    """Bytes over WebSockets."""
+
+    received: int = 0
+    sent: int = 0
 
 
 class SocketClosed(Exception):  # noqa: N818 - the end of a socket is no error; never leaves this package
@@ -53,23 +70,28 @@ class SocketClosed(Exception):  # noqa: N818 - the end of a socket is no error; 
 
 @final
 class GuardedStream(trio.abc.Stream):
-    """The transport as trio-websocket sees it: first the upgrade request, then, once accepted, the peer's bytes.
+    """The transport as trio-websocket sees it: first an upgrade request, then, once accepted, the peer's bytes.
 
     Holding the peer's bytes back matters because wsproto loses what follows the upgrade request in the same read.
     Writes are serialised, and a write that was interrupted dooms the stream: how much of it went out is not known, so
-    the next frame would begin in the middle of it.
+    the next frame would begin in the middle of it. Closing it leaves the transport open, because trio-websocket closes
+    in places where there is something left to say.
     """
 
-    def __init__(self, transport: trio.abc.Stream, *, request: bytes, rest: bytes) -> None:
+    def __init__(self, transport: trio.abc.Stream, *, key: bytes, rest: bytes, traffic: Traffic) -> None:
         self._transport = transport
-        self._request = request
+        # Not the peer's own bytes, which would then be judged twice, by rules that need not agree.
+        self._request = (
+            b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: " + key + b"\r\n\r\n"
+        )
         self._rest = rest
+        self._traffic = traffic
         self._accepted = trio.Event()
         self._send_lock = trio.StrictFIFOLock()
+        self._closed = False
         self.doomed = False
         self.close_sent = False
-        self.bytes_received = len(rest)
-        self.bytes_sent = 0
 
     def accept(self) -> None:
         """Let the peer's bytes through."""
@@ -83,10 +105,14 @@ class GuardedStream(trio.abc.Stream):
             return data
         await self._accepted.wait()
         if self._rest:
+            await trio.lowlevel.checkpoint()
             data, self._rest = self._rest, b""
+            self._traffic.received += len(data)
             return data
+        if self._closed:
+            raise trio.ClosedResourceError
         received = await self._transport.receive_some(max_bytes)
-        self.bytes_received += len(received)
+        self._traffic.received += len(received)
         return received
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
@@ -97,7 +123,7 @@ class GuardedStream(trio.abc.Stream):
             self.doomed = True
             await self._transport.send_all(data)
             self.doomed = False
-            self.bytes_sent += len(data)
+            self._traffic.sent += len(data)
             # trio-websocket writes whole frames.
             self.close_sent = self.close_sent or data[0] == _CLOSE
 
@@ -106,9 +132,9 @@ class GuardedStream(trio.abc.Stream):
         await self._transport.wait_send_all_might_not_block()
 
     async def aclose(self) -> None:
-        """Close the transport."""
-        self.doomed = True
-        await self._transport.aclose()
+        """Stop receiving."""
+        self._closed = True
+        await trio.lowlevel.checkpoint()
 
 
 @final
@@ -126,7 +152,7 @@ class Socket:
     async def accept(cls, nursery: trio.Nursery, stream: GuardedStream, *, max_message_size: int) -> Socket:
         """Accept the upgrade request that `stream` begins with.
 
-        trio-websocket's reader task runs in `nursery` from here on and may raise one of `LIBRARY_ERRORS` there.
+        trio-websocket's reader task runs in `nursery` from here on and may raise `ReaderDied` there.
 
         Raises:
             SocketClosed: the peer went away.
@@ -159,7 +185,13 @@ class Socket:
                 size = len(message.encode())
                 if size > self._max_size:
                     raise SocketClosed(Close(1009, f"Exceeded maximum message size: {self._max_size} bytes"))
-        except trio_websocket.ConnectionClosed:
+        except trio_websocket.ConnectionClosed as closed:
+            # The codes that trio-websocket closes with on its own account. If it was the peer who did, the answer is
+            # out, and there is no harm in waiting for its end.
+            if closed.reason is not None and closed.reason.code in _PEER_AT_FAULT:
+                raise SocketClosed(
+                    Close(closed.reason.code, closed.reason.reason or "", linger=True)
+                ) from None
             raise SocketClosed from None
         return message
 
@@ -190,20 +222,16 @@ class Socket:
             raise SocketClosed from None
 
     async def aclose(self, code: int, reason: str) -> None:
-        """Do the closing handshake, unless the socket is closed, closing or doomed already.
+        """Send a close frame and wait for the peer's, unless one was sent or the socket is doomed.
 
-        Waits for the peer; a deadline is the caller's. The transport still has to be closed afterwards.
+        A deadline is the caller's. The transport still has to be closed afterwards.
         """
-        if not self._stream.doomed:
+        if self._stream.doomed or self._stream.close_sent:
+            return
+        if self._connection.closed:
+            # trio-websocket has given up on the peer, without a word to it.
+            payload = struct.pack("!H", code) + reason.encode()[:_MAX_REASON]
+            with suppress(trio.BrokenResourceError):
+                await self._stream.send_all(bytes((_CLOSE, len(payload))) + payload)
+        else:
             await self._connection.aclose(code, reason or None)
-
-
-def upgrade_request(head: Head, key: bytes) -> bytes:
-    """Return an upgrade request that says what `head` says, for wsproto to parse.
-
-    Handing on the peer's own bytes would have them judged twice, by rules that need not agree.
-    """
-    return (
-        b"GET %s HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: %s\r\n\r\n"
-    ) % (head.path.encode("ascii"), key)

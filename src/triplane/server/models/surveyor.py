@@ -7,12 +7,14 @@ knows these function tools, uses those that are offered and leaves out what the 
 | tool | the output it understands |
 |---|---|
 | `list_files(path, pattern)` | `<bytes>\t<path>` lines, perhaps `… <n> more`, then `<n> files, <n> bytes` |
-| `read_text(path, start, lines)` | `<path>: lines <a>-<b> of <n>`, then the lines |
+| `read_text(path, start, lines)` | `<path>: lines <a>-<b> of <n>` (`<n>+` if it has more), then the lines |
 | `search_text(pattern, path)` | `<path>:<line>:<text>` lines, then `<n> matches in <n> files` |
 | `run_command(command)` | what the command wrote, then `[exit status <n>]` |
 
 Lines it does not understand are passed over, so an output that was cut in the middle still counts; an output without
 any figure, such as an error message, is mentioned in the report.
+
+When the user's message has lines `file: <path>`, it surveys these files and nothing else of the folder.
 
 It keeps no state: where the survey stands is read off the calls and outputs since the last user message.
 """
@@ -20,6 +22,7 @@ It keeps no state: where the survey stands is read off the calls and outputs sin
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
@@ -36,20 +39,16 @@ _MARKS: Final = ("TODO", "FIXME")
 _FILES_READ: Final = 5
 _LARGEST: Final = 5
 
-# These count what `find` and `wc` count: all regular files, hidden ones included, and newline characters.
-_COUNT_FILES: Final = "find . -type f | wc -l"
-_COUNT_LINES: Final = "find . -type f -exec cat {} + | wc -l"
-_COUNT_BYTES: Final = "find . -type f -exec cat {} + | wc -c"
-_COUNT_MARKS: Final = "grep -rIE 'TODO|FIXME' . | wc -l"
-
 _ENTRY: Final = re.compile(r"([0-9]+)\t(.+)")
 _MORE: Final = re.compile(r"… ([0-9]+) more\b.*")
 _LIST_FOOTER: Final = re.compile(r"([0-9]+) files?, ([0-9]+) bytes?")
-_READ_HEADER: Final = re.compile(r"(.+): lines [0-9]+-[0-9]+ of ([0-9]+)")
+_READ_HEADER: Final = re.compile(r"(.+): lines [0-9]+-[0-9]+ of ([0-9]+)(\+?)")
 _MATCH: Final = re.compile(r"(.+?:[0-9]+):.*")
 _SEARCH_FOOTER: Final = re.compile(r"([0-9]+) match(?:es)? in [0-9]+ files?")
 _COUNT: Final = re.compile(r"\s*([0-9]+)\s*")
 _EXIT_STATUS: Final = re.compile(r"\[exit status (-?[0-9]+)\]")
+
+_NAMED_FILE: Final = re.compile(r"file: (.+)")
 
 # File names that do not promise text.
 _BINARY: Final = re.compile(
@@ -84,6 +83,46 @@ class _Stage:
 
 
 @attrs.frozen
+class _Scope:
+    """What is surveyed: the whole folder, or some files of it."""
+
+    files: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, prompt: str) -> _Scope:
+        """Return what the user's message asks for."""
+        matches = map(_NAMED_FILE.fullmatch, prompt.splitlines())
+        return cls(tuple(dict.fromkeys(match[1] for match in matches if match)))
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        return self.files or (".",)
+
+    @property
+    def _words(self) -> str:
+        """The paths as a shell's words; with "./" before a file none is taken for an option."""
+        return " ".join(shlex.quote(f"./{path}") for path in self.files) or "."
+
+    # These count what `find` and `wc` count: all regular files, hidden ones included, and newline characters.
+
+    @property
+    def count_files(self) -> str:
+        return f"find {self._words} -type f | wc -l"
+
+    @property
+    def count_lines(self) -> str:
+        return f"find {self._words} -type f -exec cat {{}} + | wc -l"
+
+    @property
+    def count_bytes(self) -> str:
+        return f"find {self._words} -type f -exec cat {{}} + | wc -c"
+
+    @property
+    def count_marks(self) -> str:
+        return f"grep -rIE 'TODO|FIXME' {self._words} | wc -l"
+
+
+@attrs.frozen
 class Surveyor:
     """Surveys a folder and reports. See the module's docstring."""
 
@@ -99,7 +138,9 @@ class Surveyor:
         if not tools:
             yield Text(f"I have no tool to survey anything with. I know {', '.join(_KNOWN)}.")
             return
-        survey = _Survey(_calls(request.conversation.since_user()))
+        conversation = request.conversation
+        user = conversation[conversation.last_user] if conversation.last_user is not None else {}
+        survey = _Survey(_calls(conversation.since_user()), _Scope.of(item_text(user)))
         for stage in _plan(survey, tools):
             # Counting calls, and not comparing them, ends the survey whatever becomes of them on the way.
             made = len(survey.calls_of(stage.tool))
@@ -116,19 +157,22 @@ class Surveyor:
 
 def _plan(survey: _Survey, tools: Mapping[str, Item]) -> Iterator[_Stage]:
     if "list_files" in tools:
-        yield _Stage("list_files", "First I list the files.", [{"path": ".", "pattern": "**/*"}])
+        calls = [{"path": path, "pattern": "**/*"} for path in survey.scope.paths]
+        yield _Stage("list_files", "First I list the files.", calls)
     if "read_text" in tools:
         # Without a list there is one file that is worth a guess.
-        paths = survey.largest_texts() if "list_files" in tools else ["README.md"]
+        guess = list(survey.scope.files[:_FILES_READ]) or ["README.md"]
+        paths = survey.largest_texts() if "list_files" in tools else guess
         calls = [{"path": path, "start": 1, "lines": 400} for path in paths]
         yield _Stage("read_text", f"Now I read the {len(calls)} largest text files.", calls)
     if "search_text" in tools:
-        calls = [{"pattern": mark, "path": "."} for mark in _MARKS]
+        calls = [{"pattern": mark, "path": path} for path in survey.scope.paths for mark in _MARKS]
         yield _Stage("search_text", "Next I search for unfinished work.", calls)
     if "run_command" in tools:
-        commands = [_COUNT_FILES, _COUNT_LINES, _COUNT_BYTES]
+        scope = survey.scope
+        commands = [scope.count_files, scope.count_lines, scope.count_bytes]
         if "search_text" not in tools:
-            commands.append(_COUNT_MARKS)
+            commands.append(scope.count_marks)
         yield _Stage(
             "run_command", "Last I count everything.", [{"command": command} for command in commands]
         )
@@ -190,8 +234,9 @@ def _calls(items: Sequence[Item]) -> list[_Call]:
 class _Survey:
     """What the outputs so far tell."""
 
-    def __init__(self, calls: list[_Call]) -> None:
+    def __init__(self, calls: list[_Call], scope: _Scope) -> None:
         self._calls = calls
+        self.scope = scope
         self.entries: list[tuple[int, str]] = []
         self._more = 0
         self._listed: tuple[int, int] | None = None
@@ -211,7 +256,7 @@ class _Survey:
 
     @property
     def files(self) -> int | None:
-        return self._counts.get(_COUNT_FILES, self.listed_files)
+        return self._counts.get(self.scope.count_files, self.listed_files)
 
     @property
     def listed_files(self) -> int | None:
@@ -223,14 +268,15 @@ class _Survey:
 
     @property
     def bytes(self) -> int | None:
-        return self._counts.get(_COUNT_BYTES, self._listed and self._listed[1])
+        return self._counts.get(self.scope.count_bytes, self._listed and self._listed[1])
 
     @property
     def lines(self) -> int | None:
-        if _COUNT_LINES in self._counts:
-            return self._counts[_COUNT_LINES]
+        if (counted := self._counts.get(self.scope.count_lines)) is not None:
+            return counted
         # Only if all files were read is the sum of their lines the number asked for.
-        return sum(self.totals.values()) if len(self.totals) == self.files else None
+        exact = [total for total in self.totals.values() if total is not None]
+        return sum(exact) if len(exact) == self.files else None
 
     def largest(self) -> list[tuple[int, str]]:
         return sorted(self.entries, key=lambda entry: (-entry[0], entry[1]))
@@ -250,16 +296,18 @@ class _Survey:
             elif match := _MORE.fullmatch(line):
                 self._more += int(match[1])
             elif match := _LIST_FOOTER.fullmatch(line):
-                self._listed = int(match[1]), int(match[2])
-        if self._listed is None:
-            self._failed(call)
+                files, size = self._listed or (0, 0)
+                self._listed = files + int(match[1]), size + int(match[2])
+                return
+        self._failed(call)
 
-    def _read_totals(self) -> dict[str, int]:
-        totals: dict[str, int] = {}
+    def _read_totals(self) -> dict[str, int | None]:
+        """Return the lines of each file that was read; None where there may be more."""
+        totals: dict[str, int | None] = {}
         for call in self.calls_of("read_text"):
             match = call.lines and _READ_HEADER.fullmatch(call.lines[0])
             if match:
-                totals[match[1]] = int(match[2])
+                totals[match[1]] = None if match[3] else int(match[2])
             else:
                 self._failed(call)
         return totals
@@ -276,7 +324,7 @@ class _Survey:
         """Count the lines with a mark; a line with both is one line."""
         searches = self.calls_of("search_text")
         if not searches:
-            return self._counts.get(_COUNT_MARKS)
+            return self._counts.get(self.scope.count_marks)
         places: list[str] = []
         total: int | None = None
         for call in searches:
