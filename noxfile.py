@@ -32,7 +32,7 @@ def lint(session: nox.Session) -> None:
     session.install(*dependencies("lint"))
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
-    session.run("flake8-async", "src", "examples")
+    session.run("flake8", "--select=ASYNC", "src", "examples")
 
 
 @nox.session

@@ -20,15 +20,16 @@ Two kinds of misuse keep Trio's own names, as Trio's users expect: two tasks in 
 Policy reads the fields of an error, never its text. The text says what to do.
 """
 
+# ruff: noqa: N818  # the names say what happened, as Trio's do: `ConnectionLost`, not `ConnectionLostError`
+
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal
 
 import attrs
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from triplane.protocol import ErrorDetail
 
 Sent = Literal["nothing", "ambiguous", "accepted", "finished"]
@@ -133,11 +134,12 @@ class ConnectFailed(TriplaneError):
     body: str = attrs.field(default="", kw_only=True)
     retry_after: float | None = attrs.field(default=None, kw_only=True)
     attempts: int = attrs.field(default=1, kw_only=True)
-    receipt: Receipt = attrs.field(kw_only=True)
-
-    @receipt.default
-    def _what_is_safe(self) -> Receipt:
-        return _NOTHING_HAPPENED if self.is_transient else _WOULD_FAIL_AGAIN
+    receipt: Receipt = attrs.field(
+        default=attrs.Factory(
+            lambda self: _NOTHING_HAPPENED if self.is_transient else _WOULD_FAIL_AGAIN, takes_self=True
+        ),
+        kw_only=True,
+    )
 
     @property
     def is_transient(self) -> bool:

@@ -11,8 +11,8 @@ import trio
 class AgentRunner(Protocol):
     """Whatever can run an agent: in a program, the engine that runs the calling tool."""
 
-    async def run(self, agent: Any, input: Any) -> Any:  # noqa: A002  (the engine's own word)
-        """Run `agent` on `input` to its end and return the result."""
+    async def run(self, agent: Any, run_input: Any, /) -> Any:
+        """Run `agent` on `run_input` to its end and return the result."""
         ...
 
 
@@ -42,6 +42,13 @@ class ToolContext:
     def seconds_left(self) -> float:
         """How many seconds are left until the deadline: 0 when it has passed, `math.inf` without one.
 
-        Call it from Trio: Trio's clock has to be running.
+        Callable from the tool's task and, in a sync tool, from its thread.
+
+        Raises:
+            trio.Cancelled: Nobody waits for this thread any longer.
         """
-        return max(0.0, self.deadline - trio.current_time())
+        try:
+            now = trio.current_time()
+        except RuntimeError:  # not in Trio's thread
+            now = trio.from_thread.run_sync(trio.current_time)
+        return max(0.0, self.deadline - now)

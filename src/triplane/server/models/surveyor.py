@@ -157,7 +157,7 @@ class Surveyor:
 
 def _plan(survey: _Survey, tools: Mapping[str, Item]) -> Iterator[_Stage]:
     if "list_files" in tools:
-        calls = [{"path": path, "pattern": "**/*"} for path in survey.scope.paths]
+        calls: list[Arguments] = [{"path": path, "pattern": "**/*"} for path in survey.scope.paths]
         yield _Stage("list_files", "First I list the files.", calls)
     if "read_text" in tools:
         # Without a list there is one file that is worth a guess.
