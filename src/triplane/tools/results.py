@@ -136,7 +136,7 @@ def cap(text: str) -> str:
 _SECRETS = re.compile(
     r"(?P<key>\bsk-)[\w-]{8,}"
     r"|(?P<scheme>\b(?:bearer|basic)\s{1,8})[\w.~+/=-]{8,}"
-    r"|(?P<url>://)[^\s/@]+@"
+    r"|(?P<url>://)[^\s/@]+(?=@)"
     r"|(?P<name>(?:api[_-]?key|access[_-]?token|auth[_-]?token|secret|passwd|password)[\w-]{0,32}"
     r"[\"']?\s{0,8}[=:]\s{0,8}[\"']?)[^\s\"',;&]{4,}",
     re.IGNORECASE,

@@ -80,6 +80,9 @@ async def run_calls(
     is raised. An outcome that the observer was told is final. Checkpoints: always.
     """
     runs = [_Run(call, tools.get(call.name), run_id, engine, observer) for call in calls]
+    if not runs:
+        await trio.lowlevel.checkpoint()
+        return ()
     if len(runs) == 1:
         return (await runs[0].run(tools),)
     outcomes: dict[int, ToolOutcome] = {}
@@ -143,7 +146,7 @@ class _Run:
         self.started = trio.current_time()
         failure: BaseException | None = None
         value: Any = None
-        scope = trio.move_on_after(tool.timeout)
+        scope = trio.CancelScope(relative_deadline=tool.timeout)
         try:
             with scope:
                 if tool.arguments.context is not None:
@@ -155,7 +158,7 @@ class _Run:
                         deadline=scope.deadline,
                         engine=self.engine,
                     )
-                value = await _attempt(tool, arguments, scope)
+                value = await _attempt(tool, arguments)
         except Exception as error:  # noqa: BLE001  (data for the model)
             failure = error
         except BaseExceptionGroup as group:
@@ -167,10 +170,11 @@ class _Run:
             if rest is not None:
                 raise rest from group
             failure = group  # of a class of its own, and nothing but Exceptions in it
-        seconds = trio.current_time() - self.started
-        # Not `cancelled_caught`: a tool may have swallowed the cancellation. It is our own scope, so a TooSlowError
-        # of the tool's own making is not mistaken for this.
-        if scope.cancel_called:
+        ended = trio.current_time()
+        seconds = ended - self.started
+        # Not `cancelled_caught`: a tool may have swallowed the cancellation, or never met a checkpoint. The deadline
+        # is ours alone, so a TooSlowError of the tool's own making is not mistaken for this.
+        if ended >= scope.deadline:
             text = results.timed_out(tool.timeout, harmless=tool.effect == "read")
             return ToolOutcome("timed_out", text, seconds=seconds)
         if failure is not None:
@@ -203,7 +207,7 @@ def _is_cancellation(error: BaseException) -> bool:
     return isinstance(error, trio.Cancelled)
 
 
-async def _attempt(tool: Tool, arguments: dict[str, Any], scope: trio.CancelScope) -> Any:
+async def _attempt(tool: Tool, arguments: dict[str, Any]) -> Any:
     for left in reversed(range(tool.retries + 1)):
         try:
             if tool.is_async:
@@ -212,7 +216,8 @@ async def _attempt(tool: Tool, arguments: dict[str, Any], scope: trio.CancelScop
                 functools.partial(tool.function, **arguments), name=f"tool {tool.name}"
             )
         except Exception:
-            if not left or scope.cancel_called:
+            if not left:
                 raise
-        await trio.lowlevel.checkpoint_if_cancelled()
+        # A whole one: deadlines are looked at by the scheduler only.
+        await trio.lowlevel.checkpoint()
     raise AssertionError

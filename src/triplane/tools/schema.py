@@ -7,7 +7,6 @@ required and allows no others, so what may be left out has to be nullable instea
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import pathlib
 import re
@@ -19,12 +18,12 @@ import orjson
 
 from triplane.core.errors import ConfigError
 
+from .extra import load_extra, parameter_descriptions
 from .signature import NO_DEFAULT, TEXT_TYPES, annotated_text, bare
 from .values import UnserialisableError, to_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from types import ModuleType
 
     from .signature import Signature
 
@@ -54,27 +53,6 @@ def first_paragraph(doc: str | None) -> str:
     return " ".join(re.split(r"\n\s*\n", inspect.cleandoc(doc or ""), maxsplit=1)[0].split())
 
 
-def parameter_descriptions(doc: str | None) -> dict[str, str]:
-    """What a docstring (Google, NumPy or Sphinx) says about each parameter or attribute.
-
-    Raises:
-        ConfigError: The extra ``triplane[tools]`` is not installed.
-    """
-    if not doc:
-        return {}
-    parser = _extra("docstring_parser")
-    try:
-        parsed = parser.parse(doc)
-    except parser.ParseError:
-        return {}  # prose that happens to look like a section
-    return {
-        # Sphinx lets the type stand before the name.
-        param.arg_name.split()[-1]: " ".join(param.description.split())
-        for param in parsed.params
-        if param.arg_name and param.description
-    }
-
-
 def build_schema(signature: Signature, *, tool: str) -> tuple[Schema, bool]:
     """The schema of a tool's parameters, and whether it is strict.
 
@@ -86,7 +64,7 @@ def build_schema(signature: Signature, *, tool: str) -> tuple[Schema, bool]:
         return root, True
     types = [parameter.type for parameter in signature.parameters]
     try:
-        schemas, definitions = _extra("msgspec.json").schema_components(
+        schemas, definitions = load_extra("msgspec.json").schema_components(
             [*types, *signature.classes], schema_hook=_other_types, ref_template=_REFERENCE + "{name}"
         )
     except (TypeError, ValueError) as error:
@@ -118,10 +96,10 @@ def given_schema(parameters: Mapping[str, Any], *, tool: str) -> tuple[Schema, b
         ConfigError: It is not JSON, or not the schema of an object.
     """
     try:
-        schema = orjson.loads(orjson.dumps(parameters))
-    except TypeError as error:
+        schema = orjson.loads(orjson.dumps(dict(parameters)))
+    except (TypeError, ValueError) as error:
         raise ConfigError(f"parameters of tool {tool!r} must be a JSON schema: {error}") from error
-    if not isinstance(schema, dict) or schema.get("type") != "object":
+    if schema.get("type") != "object":
         raise ConfigError(
             f'parameters of tool {tool!r} must be the schema of an object: {{"type": "object", ...}}'
         )
@@ -131,20 +109,9 @@ def given_schema(parameters: Mapping[str, Any], *, tool: str) -> tuple[Schema, b
         return schema, False
 
 
-def _extra(module: str) -> ModuleType:
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise ConfigError(
-            "reading a tool's schema off its function needs an extra: python -m pip install 'triplane[tools]', "
-            "or pass parameters=<JSON schema> to tool(...)"
-        ) from error
-
-
 def _other_types(cls: type) -> Schema:
-    if cls is pathlib.Path:
-        return {"type": "string"}
-    raise NotImplementedError
+    assert cls is pathlib.Path, "of the types that a signature may have, msgspec knows all but this one"
+    return {"type": "string"}
 
 
 def _as_json(value: Any) -> Any:
@@ -189,16 +156,17 @@ def _strict(schema: Schema) -> Schema:
     if not strict.keys() <= _STRICT_KEYWORDS:
         raise _NotStrictError
     if "enum" in strict and "type" not in strict:
-        kinds = {_json_type(value): None for value in strict["enum"]}
-        strict["type"] = next(iter(kinds)) if len(kinds) == 1 else list(kinds)
-    if strict.get("type") == "object":
+        found = list(dict.fromkeys(map(_json_type, strict["enum"])))
+        strict["type"] = found[0] if len(found) == 1 else found
+    if not strict.keys() & {"type", "anyOf", "$ref"}:
+        raise _NotStrictError
+    kinds = _kinds(strict)
+    if "object" in kinds:
         _close(strict)
-    elif strict.get("type") == "array":
+    if "array" in kinds:
         if not isinstance(strict.get("items"), dict):
             raise _NotStrictError
         strict["items"] = _strict(strict["items"])
-    elif not strict.keys() & {"type", "anyOf", "$ref"}:
-        raise _NotStrictError
     if "anyOf" in strict:
         strict["anyOf"] = [_strict(member) for member in strict["anyOf"]]
     if "$defs" in strict:
@@ -250,13 +218,17 @@ def _nullable(schema: Schema) -> Schema:
         return schema if {"type": "null"} in members else {**schema, "anyOf": [*members, {"type": "null"}]}
     if "$ref" in schema:
         return {"anyOf": [schema, {"type": "null"}]}
-    kinds = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
-    if "null" in kinds:
+    if "null" in _kinds(schema):
         return schema
-    schema = {**schema, "type": [*kinds, "null"]}
+    schema = {**schema, "type": [*_kinds(schema), "null"]}
     if "enum" in schema:
         schema["enum"] = [*schema["enum"], None]
     return schema
+
+
+def _kinds(schema: Schema) -> list[str]:
+    kinds = schema.get("type", [])
+    return kinds if isinstance(kinds, list) else [kinds]
 
 
 def _say_lengths(schema: Schema, notes: list[str]) -> None:

@@ -20,6 +20,7 @@ import attrs
 from triplane.core.errors import ConfigError
 
 from .context import ToolContext
+from .extra import parameter_descriptions
 
 NO_DEFAULT: Any = inspect.Parameter.empty
 
@@ -88,25 +89,26 @@ class Signature:
     classes: tuple[type, ...]
 
 
-def read_signature(
-    function: Callable[..., Any], *, tool: str, descriptions: Mapping[str, str], annotated: bool
-) -> Signature:
+def read_signature(function: Callable[..., Any], *, tool: str, doc: str | None, annotated: bool) -> Signature:
     """Read the signature of `function`.
 
     Args:
         function: Any callable that `inspect.signature` understands.
         tool: The tool's name, for messages.
-        descriptions: What the docstring says about each parameter.
-        annotated: Whether every parameter needs an annotation. Without one a parameter takes any JSON.
+        doc: Its docstring.
+        annotated: Whether the schema is to be read off it: then every parameter needs an annotation (without one
+            it takes any JSON), and descriptions are read from `doc`.
 
     Raises:
-        ConfigError: A parameter cannot be filled in from a JSON object, or its type has no JSON schema.
+        ConfigError: A parameter cannot be filled in from a JSON object, its type has no JSON schema, or the extra
+            that reads docstrings is needed and not installed.
     """
     try:
         raws = inspect.signature(function).parameters.values()
     except (ValueError, TypeError) as error:
         raise ConfigError(f"tool {tool!r}: the signature of {function!r} cannot be read: {error}") from error
     names = _globals(function)
+    descriptions = parameter_descriptions(doc) if annotated and raws else {}
     parameters: list[Parameter] = []
     contexts: list[str] = []
     classes: dict[type, None] = {}
@@ -227,6 +229,10 @@ def _is_context(annotation: Any) -> bool:
 
 def _collect(annotation: Any, classes: dict[type, None]) -> None:
     annotation = bare(annotation)
+    try:
+        hash(annotation)
+    except TypeError:  # so not a type
+        raise _unsupported(annotation) from None
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     members = alternatives(annotation)
     if len(members) > 1:
@@ -253,12 +259,5 @@ def _collect(annotation: Any, classes: dict[type, None]) -> None:
         kinds = {type(member.value) for member in annotation}
         if kinds not in ({str}, {int}):
             raise _unsupported(annotation)
-    elif not _is_plain(annotation):
+    elif annotation not in SCALARS and annotation not in TEXT_TYPES:
         raise _unsupported(annotation)
-
-
-def _is_plain(annotation: Any) -> bool:
-    try:
-        return annotation in SCALARS or annotation in TEXT_TYPES
-    except TypeError:  # not hashable, so not a type
-        return False

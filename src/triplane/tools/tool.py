@@ -15,7 +15,7 @@ from triplane.core.errors import ConfigError
 from triplane.core.outcome import EffectClass
 
 from .arguments import Arguments
-from .schema import build_schema, first_paragraph, given_schema, parameter_descriptions
+from .schema import build_schema, first_paragraph, given_schema
 from .signature import read_signature
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ class Tool:
         retries: How many more attempts a call gets when the function raises an Exception.
         function: The function itself.
         is_async: Whether it is awaited; if not, it runs in a worker thread.
+        arguments: Turns the arguments of a call, JSON text, into keyword arguments of the function.
     """
 
     name: str
@@ -187,7 +188,7 @@ def tool(
     signature = read_signature(
         function,
         tool=name,
-        descriptions=parameter_descriptions(doc) if parameters is None and _has_parameters(function) else {},
+        doc=doc,
         annotated=parameters is None,
     )
     if parameters is None:
@@ -265,7 +266,3 @@ def _check_kind(function: Callable[..., Any], name: str) -> bool:
                 f"tool {name!r} is a generator; streaming tools are not supported yet: return the whole output"
             )
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call)
-
-
-def _has_parameters(function: Callable[..., Any]) -> bool:
-    return bool(inspect.signature(function).parameters)

@@ -231,7 +231,7 @@ def _union(annotation: Any, converter: cattrs.BaseConverter) -> Structure:
                 return hook(value, member)
             except Exception as error:  # noqa: BLE001  (a class's own converter may raise anything)
                 errors.append((member, error))
-        # Where only one member has the shape of the value, it knows best what is wrong inside.
+        # Where only one member is a list, or an object, as the value is, it knows best what is wrong inside.
         near = [error for member, error in errors if _has_shape(value, bare(member))]
         raise near[0] if len(near) == 1 else MismatchError(expected(kind), value)
 
@@ -241,9 +241,7 @@ def _union(annotation: Any, converter: cattrs.BaseConverter) -> Structure:
 def _has_shape(value: Any, member: Any) -> bool:
     if isinstance(value, list):
         return _is_array(member)
-    if isinstance(value, dict):
-        return _is_object(member) or is_class_with_fields(member)
-    return not isinstance(value, type(None) | bool) and member in TEXT_TYPES and isinstance(value, str)
+    return isinstance(value, dict) and (_is_object(member) or is_class_with_fields(member))
 
 
 def _array(annotation: Any, converter: cattrs.BaseConverter) -> Structure:

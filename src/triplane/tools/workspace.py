@@ -95,7 +95,7 @@ def _tools(place: _Workspace, *, commands: bool) -> tuple[Tool, ...]:
         """
         return await place.search_text(pattern, path)
 
-    @tool(effect="write", timeout=60)
+    @tool(effect="write")
     async def run_command(command: str) -> Sink:
         """Run a shell command in the workspace; returns its output and its exit status.
 
@@ -200,12 +200,11 @@ class _Workspace:
 
 def _read_lines(file: BinaryIO, start: int, lines: int) -> tuple[list[str], int, bool]:
     """The numbered lines, how many lines the file has, and whether that was counted to the end."""
+    check = trio.from_thread.check_cancelled
     shown: list[str] = []
     room = _MAX_BYTES
     number = 0
-    for number, (line, cut) in enumerate(_scan.lines_of(file, _LONGEST_LINE), 1):
-        if not number % 1_000:
-            trio.from_thread.check_cancelled()
+    for number, (line, cut) in enumerate(_scan.lines_of(file, _LONGEST_LINE, check), 1):
         if number < start:
             continue
         text = line.decode("utf-8", "replace")
@@ -219,7 +218,7 @@ def _read_lines(file: BinaryIO, start: int, lines: int) -> tuple[list[str], int,
     counted = 0
     last = b"\n"
     while chunk := file.read(_CHUNK):
-        trio.from_thread.check_cancelled()
+        check()
         counted += len(chunk)
         number += chunk.count(b"\n")
         last = chunk[-1:]

@@ -1,0 +1,68 @@
+"""What the tests of the tools share."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import trio
+from hypothesis import settings
+
+from triplane.core.outcome import ToolCall, ToolOutcome
+from triplane.tools import Tool, by_name, run_calls
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Wait for something outside of Trio: a thread, a process, a file."""
+    with trio.fail_after(10):
+        while not condition():  # noqa: ASYNC110  (no event comes from there)
+            await trio.sleep(0.002)
+
+
+# How long an example takes says more about the machine than about the code.
+steady = settings(deadline=None)
+
+
+class Recorder:
+    """An observer that keeps what it was told, in order."""
+
+    def __init__(self) -> None:
+        self.log: list[tuple[str, str]] = []
+        self.keys: dict[str, str] = {}
+        self.outcomes: dict[str, ToolOutcome] = {}
+        self.on_starting: Callable[[ToolCall], Any] | None = None
+
+    async def starting(self, call: ToolCall, tool: Tool, idempotency_key: str) -> None:
+        self.log.append(("starting", call.call_id))
+        self.keys[call.call_id] = idempotency_key
+        if self.on_starting is not None:
+            await self.on_starting(call)
+
+    def finished(self, call: ToolCall, outcome: ToolOutcome) -> None:
+        assert call.call_id not in self.outcomes, "told twice"
+        self.log.append(("finished", call.call_id))
+        self.outcomes[call.call_id] = outcome
+
+
+class NoEngine:
+    async def run(self, agent: Any, input: Any) -> Any:  # noqa: A002
+        return f"{agent} ran on {input}"
+
+
+def call(name: str, call_id: str = "c1", /, **arguments: Any) -> ToolCall:
+    return ToolCall(call_id, name, json.dumps(arguments))
+
+
+async def run_all(*calls: ToolCall, tools: Any, observer: Recorder | None = None) -> tuple[ToolOutcome, ...]:
+    observer = Recorder() if observer is None else observer
+    outcomes = await run_calls(calls, by_name(tools), run_id="run", engine=NoEngine(), observer=observer)
+    assert outcomes == tuple(observer.outcomes[one.call_id] for one in calls)
+    return outcomes
+
+
+async def run_one(tool: Tool, /, observer: Recorder | None = None, **arguments: Any) -> ToolOutcome:
+    (outcome,) = await run_all(call(tool.name, **arguments), tools=[tool], observer=observer)
+    return outcome
