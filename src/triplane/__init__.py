@@ -30,6 +30,7 @@ from triplane.core.records import RequestSent as RequestSent
 from triplane.core.records import ResponseRetracted as ResponseRetracted
 from triplane.core.records import RunEnded as RunEnded
 from triplane.core.records import RunStarted as RunStarted
+from triplane.core.records import SteerSent as SteerSent
 from triplane.core.records import ToolFinished as ToolFinished
 from triplane.core.records import ToolStarted as ToolStarted
 from triplane.core.records import UndecodableFrame as UndecodableFrame

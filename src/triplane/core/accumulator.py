@@ -1,52 +1,59 @@
-"""What one response amounts to so far: its events folded into its output.
+"""What one response amounts to so far: its events folded.
 
-The fold is total: no event in any order raises. It is linear in the length of the response, since deltas are kept
-as lists and joined when somebody looks. Three rules settle what the events leave open, as OpenAI's own helper does
-(openai-python 3.52.0, ``lib/responses_websocket``): what was not announced is built on demand, ``*.done`` replaces
-the deltas before it, and the terminal event's ``output`` list replaces everything, except that a tool call that had
-already finished wins over it.
+The fold is total: no event in any order raises. It is deterministic, and linear in the length of the response. Four
+rules settle what the events leave open, the first three as in OpenAI's own helper (openai-python 3.52.0,
+``lib/responses_websocket``):
+
+1. What was not announced is built on demand.
+2. ``*.done`` replaces the deltas before it, and ``output_item.done`` the item.
+3. The terminal event's ``output`` list replaces everything, except that tool calls that had finished win over it: they
+   may have been run. An absent or null list replaces nothing.
+4. Only an identical event with the same sequence number is a repetition, and is dropped.
+
+What does not agree is reported as `Difference`, what should not be there as `Irregularity`.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import attrs
 
-from triplane.protocol import (
-    ErrorDetail,
-    ErrorEvent,
-    ResponseCompleted,
-    ResponseCreated,
-    ResponseFailed,
-    ResponseFunctionCallArgumentsDelta,
-    ResponseFunctionCallArgumentsDone,
-    ResponseIncomplete,
-    ResponseInProgress,
-    ResponseOutputItemAdded,
-    ResponseOutputItemDone,
-    ResponseOutputTextDelta,
-    ResponseOutputTextDone,
-    ResponseRefusalDelta,
-    ResponseRefusalDone,
-    normalise_error,
-)
+from triplane.protocol import ErrorDetail, normalise_error
 
+from .by_class import ByClass
+from .canonical import canonical_json
+from .differences import Difference
+from .folds import FOLDS, Fold
+from .item_builder import PartialImage
+from .items import is_cut_off, text_of
+from .numbering import Irregularity
 from .outcome import ToolCall
-from .records import UndecodableFrame
+from .output_builder import OutputBuilder
+from .records import Item, UndecodableFrame
 
 if TYPE_CHECKING:
-    from triplane.protocol import ServerEvent
+    from triplane.protocol import (
+        ErrorEvent,
+        ResponseCompleted,
+        ResponseCreated,
+        ResponseFailed,
+        ResponseIncomplete,
+        ResponseInProgress,
+        ResponseQueued,
+        ServerEvent,
+    )
 
-    from .records import Item
+    TerminalEvent = ResponseCompleted | ResponseIncomplete | ResponseFailed
+    LifecycleEvent = ResponseCreated | ResponseQueued | ResponseInProgress | TerminalEvent
 
 ResponseStatus = Literal["awaited", "in_progress", "completed", "incomplete", "failed", "error"]
-_CALLS = ("function_call", "custom_tool_call")
 
 
 @attrs.frozen
 class ResponseSnapshot:
-    """One response as far as it is known.
+    """One response as far as it is known. Wire data in it is shared: do not change it.
 
     Attributes:
         id: The response's id, None before ``response.created``.
@@ -55,6 +62,13 @@ class ResponseSnapshot:
         text: All visible text of the message items, refusals included, in output order.
         output: The output items as wire data.
         usage: The terminal event's usage as wire data, else None.
+        incomplete_reason: Why it is incomplete, in the server's word; else empty.
+        partial_images: The previews of images that are being generated, in output order.
+        audio: The pieces of spoken audio, each in base64.
+        transcript: What the audio says.
+        differences: Where a later event said something else than those before it, in the order of discovery.
+        irregularities: What should not have been in the stream, in order.
+        error: Why it failed, else None.
     """
 
     id: str | None
@@ -62,179 +76,232 @@ class ResponseSnapshot:
     text: str
     output: tuple[Item, ...]
     usage: dict[str, Any] | None
-
-
-@attrs.define
-class _Growing:
-    """An item that has not finished: what was announced, and the deltas since."""
-
-    announced: Item
-    parts: dict[int, list[str]] = attrs.Factory(dict)
-    refusals: set[int] = attrs.Factory(set)
-    arguments: list[str] | None = None
-
-    def append(self, content_index: int, text: str) -> None:
-        self.parts.setdefault(content_index, []).append(text)
-
-    def item(self) -> Item:
-        item = dict(self.announced)
-        if self.arguments is not None:
-            item["arguments"] = "".join(self.arguments)
-        if self.parts:
-            item["content"] = [
-                {"type": "refusal", "refusal": "".join(self.parts[index])}
-                if index in self.refusals
-                else {"type": "output_text", "text": "".join(self.parts[index]), "annotations": []}
-                for index in sorted(self.parts)
-            ]
-        return item
+    incomplete_reason: str = ""
+    partial_images: tuple[PartialImage, ...] = ()
+    audio: tuple[str, ...] = ()
+    transcript: str = ""
+    differences: tuple[Difference, ...] = ()
+    irregularities: tuple[Irregularity, ...] = ()
+    error: ErrorDetail | None = None
 
 
 class ResponseAccumulator:
-    """Folds the events of one response. `apply` is the only way in."""
+    """Folds the events of one response. `apply` is the only way in.
 
-    def __init__(self) -> None:
+    Args:
+        previous_response_id: The response that this one continues. A trailing event of it, on the same lane, is not
+            taken for this response's own.
+
+    Attributes:
+        id: The response's id, None before it is known.
+        is_over: Whether nothing more of this response can come. What comes all the same is ignored.
+        usage: The terminal event's usage as wire data, else None.
+        error: Why it failed, else None.
+        incomplete_reason: Why it is incomplete, else empty.
+        undecodable: The first frame in it that was not an event, else None.
+    """
+
+    def __init__(self, previous_response_id: str | None = None) -> None:
         self.id: str | None = None
-        self.status: ResponseStatus = "awaited"
-        self.shown = 0
+        self.is_over = False
         self.usage: dict[str, Any] | None = None
         self.error: ErrorDetail | None = None
         self.incomplete_reason = ""
         self.undecodable: UndecodableFrame | None = None
-        self._growing: dict[int, _Growing] = {}
-        self._finished: dict[int, Item] = {}
-        self._terminal: list[Item] | None = None
-
-    @property
-    def is_over(self) -> bool:
-        """Whether nothing more of this response can come."""
-        return self.status not in ("awaited", "in_progress")
+        self._previous = previous_response_id
+        self._output = OutputBuilder()
+        self._begun = False
+        self._ended: ResponseStatus | None = None
 
     def apply(self, event: ServerEvent | UndecodableFrame) -> None:
-        """Fold one event. Never raises; unknown events change nothing."""
-        match event:
-            case ResponseOutputTextDelta() | ResponseRefusalDelta():
-                growing = self._grow(event.output_index, {"type": "message", "role": "assistant", "id": event.item_id})
-                growing.append(event.content_index, event.delta)
-                if isinstance(event, ResponseRefusalDelta):
-                    growing.refusals.add(event.content_index)
-                self.shown += len(event.delta)
-            case ResponseFunctionCallArgumentsDelta():
-                growing = self._grow(event.output_index, {"type": "function_call", "id": event.item_id})
-                if growing.arguments is None:
-                    growing.arguments = []
-                growing.arguments.append(event.delta)
-            case ResponseOutputTextDone():
-                growing = self._grow(event.output_index, {"type": "message", "role": "assistant", "id": event.item_id})
-                growing.parts[event.content_index] = [event.text]
-            case ResponseRefusalDone():
-                growing = self._grow(event.output_index, {"type": "message", "role": "assistant", "id": event.item_id})
-                growing.parts[event.content_index] = [event.refusal]
-                growing.refusals.add(event.content_index)
-            case ResponseFunctionCallArgumentsDone():
-                growing = self._grow(event.output_index, {"type": "function_call", "id": event.item_id})
-                growing.arguments = [event.arguments]
-            case ResponseOutputItemAdded():
-                self._begin()
-                if event.output_index not in self._finished:
-                    self._growing[event.output_index] = _Growing(dict(event.raw_item))
-            case ResponseOutputItemDone():
-                self._begin()
-                self._growing.pop(event.output_index, None)
-                self._finished[event.output_index] = dict(event.raw_item)
-            case ResponseCreated() | ResponseInProgress():
-                self._begin()
-                self._identify(event.raw_response)
-            case ResponseCompleted():
-                self._end("completed", event.raw_response)
-            case ResponseIncomplete():
-                details = event.raw_response.get("incomplete_details")
-                reason = details.get("reason") if isinstance(details, dict) else None
-                self.incomplete_reason = reason if isinstance(reason, str) else "unknown"
-                self._end("incomplete", event.raw_response)
-            case ResponseFailed():
-                self.error = normalise_error(event)
-                self._end("failed", event.raw_response)
-            case ErrorEvent():
-                self.error = normalise_error(event)
-                self.status = "error"
-            case UndecodableFrame():
-                self.undecodable = self.undecodable or event
-            case _:
-                pass
+        """Fold one event. Never raises; events that are not known change nothing."""
+        if self.is_over:
+            return
+        cls = event.__class__
+        fold = _FOLDS[cls]
+        if fold is not None:
+            fold(self._output, event)
+        else:
+            _HANDLERS[cls](self, event)
 
-    def _begin(self) -> None:
-        if self.status == "awaited":
-            self.status = "in_progress"
+    @property
+    def status(self) -> ResponseStatus:
+        """See `ResponseSnapshot`."""
+        if self._ended is not None:
+            return self._ended
+        return "in_progress" if self._begun or self.has_output else "awaited"
 
-    def _identify(self, response: Item) -> None:
-        identity = response.get("id")
-        if self.id is None and isinstance(identity, str):
-            self.id = identity
+    @property
+    def has_output(self) -> bool:
+        """Whether anything of the output has come, if only the beginning of an item."""
+        return not self._output.is_empty
 
-    def _grow(self, output_index: int, otherwise: Item) -> _Growing:
-        self._begin()
-        growing = self._growing.get(output_index)
-        if growing is None:
-            growing = self._growing[output_index] = _Growing(otherwise)
-        return growing
+    @property
+    def shown(self) -> int:
+        """How many characters of visible text readers can have seen, those included that were replaced since.
 
-    def _end(self, status: ResponseStatus, response: Item) -> None:
-        self.status = status
-        self._identify(response)
-        usage = response.get("usage")
-        self.usage = usage if isinstance(usage, dict) else None
-        output = response.get("output")
-        # An absent or null list replaces nothing; an empty one does.
-        if isinstance(output, list):
-            self._terminal = [item for item in output if isinstance(item, dict)]
+        Costs the length of the response.
+        """
+        return len(self.text()) + self._output.overwritten
+
+    @property
+    def differences(self) -> tuple[Difference, ...]:
+        """See `ResponseSnapshot`."""
+        return tuple(self._output.differences)
+
+    @property
+    def irregularities(self) -> tuple[Irregularity, ...]:
+        """See `ResponseSnapshot`."""
+        return tuple(self._output.numbering.irregularities)
 
     def output(self) -> list[Item]:
-        """The output items so far, as wire data in output order."""
-        if self._terminal is None:
-            known = {index: growing.item() for index, growing in self._growing.items()} | self._finished
-            return [known[index] for index in sorted(known)]
-        calls = {
-            item["call_id"]: item
-            for item in self._finished.values()
-            if item.get("type") in _CALLS and isinstance(item.get("call_id"), str)
-        }
-        output = [calls.pop(item.get("call_id", ""), item) for item in self._terminal]
-        return output + list(calls.values())
+        """The output items so far, as wire data in output order. Costs the length of the response."""
+        return self._output.output()
 
     def calls(self) -> list[ToolCall]:
-        """The finished tool calls, in output order, each call id once."""
+        """The finished tool calls that a function can answer, in output order, each call id once."""
         found: dict[str, ToolCall] = {}
-        for item in self.output():
-            kind = item.get("type")
-            if kind not in _CALLS or item.get("status") in ("in_progress", "incomplete"):
-                continue
-            call_id, name = item.get("call_id"), item.get("name")
-            arguments = item.get("arguments" if kind == "function_call" else "input")
-            if isinstance(call_id, str) and isinstance(name, str) and isinstance(arguments, str):
-                found.setdefault(call_id, ToolCall(call_id, name, arguments, kind))
+        for item in self._output.finished():
+            call = _as_call(item)
+            if call is not None:
+                found.setdefault(call.call_id, call)
         return list(found.values())
 
     def text(self) -> str:
-        """The visible text of the message items, refusals included."""
+        """The visible text of the message items, refusals included. Costs the length of the response."""
         return text_of(self.output())
 
     def snapshot(self) -> ResponseSnapshot:
         """The response as far as it is known. Costs the length of the response."""
         output = self.output()
-        return ResponseSnapshot(self.id, self.status, text_of(output), tuple(output), self.usage)
+        return ResponseSnapshot(
+            self.id,
+            self.status,
+            text_of(output),
+            tuple(output),
+            self.usage,
+            incomplete_reason=self.incomplete_reason,
+            partial_images=self._output.partial_images(),
+            audio=tuple(self._output.audio),
+            transcript="".join(self._output.transcript),
+            differences=self.differences,
+            irregularities=self.irregularities,
+            error=self.error,
+        )
+
+    def state(self) -> Mapping[str, Any]:
+        """Everything observable, and what the folding of later events depends on.
+
+        Only the events that a repetition would be known by are not in it.
+        """
+        return {
+            "snapshot": self.snapshot(),
+            "shown": self.shown,
+            "undecodable": self.undecodable,
+            "previous": self._previous,
+            "numbering": self._output.numbering.state(),
+            "output": self._output.state(),
+        }
+
+    def canonical(self) -> bytes:
+        """The state as bytes that are equal for equal states. Costs the length of the response."""
+        return canonical_json(self.state())
+
+    def cut_off(self, reason: str) -> None:
+        """End it as incomplete: the server went on without telling of its end."""
+        self.incomplete_reason = reason
+        self._end("incomplete", {})
+
+    def _going_on(self, event: ResponseCreated | ResponseQueued | ResponseInProgress) -> None:
+        if not self._is_foreign(event) and not self._output.numbering.repeats(event, event):
+            self._begun = True
+            self._identify(event.raw_response)
+
+    def _terminal(self, event: TerminalEvent) -> None:
+        if self._is_foreign(event):
+            return
+        response = event.raw_response
+        self._identify(response)
+        usage = response.get("usage")
+        self.usage = usage if isinstance(usage, dict) else None
+        if event.type == "response.completed":
+            self._end("completed", response)
+        elif event.type == "response.incomplete":
+            details = response.get("incomplete_details")
+            reason = details.get("reason") if isinstance(details, dict) else None
+            self.incomplete_reason = reason if isinstance(reason, str) else "unknown"
+            self._end("incomplete", response)
+        else:
+            self.error = normalise_error(event)
+            self._end("failed", response)
+
+    def _error(self, event: ErrorEvent) -> None:
+        self.error = normalise_error(event)
+        self._end("error", {})
+
+    def _undecodable(self, frame: UndecodableFrame) -> None:
+        self.undecodable = self.undecodable or frame
+
+    def _unknown(self, event: ServerEvent) -> None:
+        # It may be one of the response's events all the same, with a number of its own.
+        self._output.numbering.repeats(event, event)
+
+    def _end(self, status: ResponseStatus, response: Mapping[str, Any]) -> None:
+        self._ended = status
+        self.is_over = True
+        self._output.settle(response.get("output"), whole=status == "completed")
+        self._output.numbering.forget()
+
+    def _identify(self, response: Mapping[str, Any]) -> None:
+        identity = response.get("id")
+        if self.id is None and isinstance(identity, str):
+            self.id = identity
+
+    def _is_foreign(self, event: LifecycleEvent) -> bool:
+        """Whether an event is one of another response; only these events say whose they are."""
+        identity = event.raw_response.get("id")
+        own = self.id
+        if own is None:
+            # A server that uses an id again says so by beginning with it.
+            is_foreign = (
+                identity is not None and identity == self._previous and event.type != "response.created"
+            )
+        else:
+            is_foreign = isinstance(identity, str) and identity != own
+        if is_foreign:
+            self._output.numbering.irregularities.append(
+                Irregularity("foreign", event.type, own or "", str(identity))
+            )
+        return is_foreign
 
 
-def text_of(items: list[Item]) -> str:
-    """The visible text of the message items among `items`."""
-    pieces = []
-    for item in items:
-        content = item.get("content")
-        if item.get("type", "message") != "message" or not isinstance(content, list):
-            continue
-        for part in content:
-            if isinstance(part, dict):
-                piece = part.get("text") if part.get("type") == "output_text" else part.get("refusal")
-                if isinstance(piece, str):
-                    pieces.append(piece)
-    return "".join(pieces)
+def _as_call(item: Item) -> ToolCall | None:
+    kind = item.get("type")
+    if kind == "function_call":
+        text = item.get("arguments")
+    elif kind == "custom_tool_call":
+        text = item.get("input")
+    else:
+        return None
+    call_id, name = item.get("call_id"), item.get("name")
+    if isinstance(call_id, str) and isinstance(name, str) and isinstance(text, str) and not is_cut_off(item):
+        return ToolCall(call_id, name, text, kind)
+    return None
+
+
+_FOLDS: Final = ByClass[Fold | None](FOLDS, None)
+# What says nothing about the output. The table stands after the class whose methods it names.
+_HANDLERS: Final = ByClass[Callable[[ResponseAccumulator, Any], None]](
+    {
+        "response.created": ResponseAccumulator._going_on,  # noqa: SLF001
+        "response.queued": ResponseAccumulator._going_on,  # noqa: SLF001
+        "response.in_progress": ResponseAccumulator._going_on,  # noqa: SLF001
+        "response.completed": ResponseAccumulator._terminal,  # noqa: SLF001
+        "response.incomplete": ResponseAccumulator._terminal,  # noqa: SLF001
+        "response.failed": ResponseAccumulator._terminal,  # noqa: SLF001
+        "error": ResponseAccumulator._error,  # noqa: SLF001
+        "response.error": ResponseAccumulator._error,  # noqa: SLF001
+        UndecodableFrame.type: ResponseAccumulator._undecodable,  # noqa: SLF001
+    },
+    ResponseAccumulator._unknown,  # noqa: SLF001
+)

@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from .lifecycle import LaneState
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-
-    from .lifecycle import LaneState
 
 
 @attrs.frozen

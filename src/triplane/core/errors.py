@@ -24,8 +24,9 @@ Policy reads the fields of an error, never its text. The text says what to do.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Self
 
 import attrs
 
@@ -93,6 +94,15 @@ class TriplaneError(Exception):
     def __str__(self) -> str:
         return self.message
 
+    def again(self) -> Self:
+        """A copy with the same facts and the same cause.
+
+        One exception object must not be raised in several tasks: they would write into each other's traceback.
+        """
+        copied = copy.copy(self)
+        copied.__cause__ = self.__cause__
+        return copied
+
     def __reduce__(self) -> tuple[object, ...]:
         # An exception is copied and pickled by calling its class with `args`, which keyword-only fields do not allow.
         return _empty, (type(self), self.args), self.__dict__
@@ -143,8 +153,8 @@ class ConnectFailed(TriplaneError):
 
     @property
     def is_transient(self) -> bool:
-        """Whether the same attempt may succeed later: the network, 408, 425, 429 and 5xx."""
-        if self.stage in ("dns", "tcp"):
+        """Whether the same attempt may succeed later: the network, an upgrade cut short, 408, 425, 429 and 5xx."""
+        if self.stage in ("dns", "tcp") or (self.stage == "upgrade" and self.status is None):
             return True
         return self.status is not None and (self.status in (408, 425, 429) or 500 <= self.status < 600)
 

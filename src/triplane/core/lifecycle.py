@@ -37,7 +37,7 @@ State = TypeVar("State", ConnectionState, LaneState)
 Input = TypeVar("Input", ConnectionInput, LaneInput)
 
 
-class IllegalTransition(AssertionError):
+class IllegalTransition(AssertionError):  # noqa: N818  # it says what happened
     """A state was given an input that it cannot take: a bug in Triplane."""
 
 

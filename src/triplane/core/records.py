@@ -7,8 +7,7 @@ Bodies hold wire data as received, so that folding a log again needs nothing but
 
 from __future__ import annotations
 
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, overload
 
 import attrs
 
@@ -20,15 +19,25 @@ if TYPE_CHECKING:
     from triplane.protocol import ServerEvent
 
 Item = dict[str, Any]
-PlanKind = Literal["incremental", "warm", "full"]
+PlanKind = Literal["incremental", "warm", "fork", "full", "refuse"]
 PlanReason = Literal[
-    "first_turn",
-    "lane_warmed",
+    # incremental
     "head_cached",
     "head_stored",
+    # warm
+    "lane_warmed",
+    # fork
+    "head_on_other_lane",
+    # full
+    "first_turn",
     "lane_changed",
     "connection_lost",
     "head_evicted",
+    "call_cut_off",
+    # refuse
+    "unanswered_calls",
+    "too_large",
+    "not_json",
 ]
 EndStatus = Literal["completed", "incomplete", "failed", "cancelled"]
 RetractReason = Literal["connection_lost", "stalled", "server_error", "undecodable_frame"]
@@ -84,9 +93,8 @@ class RequestSent:
         turn: 1 for the run's first turn. A replay keeps the number of the turn it replays.
         attempt: 1 for the first try of this turn.
         connection: The connection's name.
-        plan: ``"incremental"`` carries new items after a cached response, ``"warm"`` does so after a warm-up,
-            ``"full"`` carries the whole conversation.
-        reason: Why this plan.
+        plan: See `Plan.kind`.
+        reason: See `Plan.reason`.
         previous_response_id: The response that it continues, else None.
         items: How many input items it carries.
         size: Its bytes.
@@ -106,29 +114,60 @@ class RequestSent:
 
 
 @attrs.frozen
+class SteerSent:
+    """Another instruction for a running response is about to be written; see `TurnAccumulator`.
+
+    Attributes:
+        previous_response_id: The response that it steers.
+        items: What it says, as user messages.
+    """
+
+    type: ClassVar[str] = "triplane.steer_sent"
+    previous_response_id: str
+    items: tuple[Item, ...]
+
+
+class _Events:
+    """The descriptor of `FramesReceived.events`: what it gives, it puts in its own place.
+
+    `functools.cached_property` and the one of attrs cost as much as decoding a frame, and most batches are one frame.
+    """
+
+    @overload
+    def __get__(self, received: None, cls: object) -> _Events: ...
+    @overload
+    def __get__(
+        self, received: FramesReceived, cls: object
+    ) -> tuple[ServerEvent | UndecodableFrame, ...]: ...
+    def __get__(
+        self, received: FramesReceived | None, cls: object
+    ) -> _Events | tuple[ServerEvent | UndecodableFrame, ...]:
+        if received is None:
+            return self
+        events: list[ServerEvent | UndecodableFrame] = []
+        for frame in received.frames:
+            try:
+                events.append(decode_event(frame))
+            except DecodeError as error:
+                events.append(UndecodableFrame(error.reason, error.excerpt))
+        decoded = received.__dict__["events"] = tuple(events)
+        return decoded
+
+
+@attrs.frozen(slots=False)
 class FramesReceived:
     """Frames as they came, one record for each batch that was read.
 
     Attributes:
         connection: The connection's name.
         frames: The text of each frame.
+        events: The frames as typed events, or as an `UndecodableFrame` each. Decoded when first asked for, once.
     """
 
     type: ClassVar[str] = "triplane.frames_received"
+    events: ClassVar = _Events()
     connection: str
     frames: tuple[str, ...]
-
-    @cached_property
-    def events(self) -> tuple[ServerEvent | UndecodableFrame, ...]:
-        """The frames as typed events, decoded once."""
-        return tuple(map(_decode, self.frames))
-
-
-def _decode(frame: str) -> ServerEvent | UndecodableFrame:
-    try:
-        return decode_event(frame)
-    except DecodeError as error:
-        return UndecodableFrame(error.reason, error.excerpt)
 
 
 @attrs.frozen
@@ -216,6 +255,7 @@ Body = (
     RunStarted
     | InputAdded
     | RequestSent
+    | SteerSent
     | FramesReceived
     | ResponseRetracted
     | ConnectionDropped

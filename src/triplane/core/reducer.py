@@ -6,13 +6,14 @@ decide what to do next; everybody else gets a frozen `RunState`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 
-from .accumulator import ResponseAccumulator, text_of
+from .canonical import canonical_json
 from .continuation import ChainHead
 from .errors import Effect
+from .items import CLIENT_CALLS
 from .outcome import ToolCall, ToolOutcome
 from .records import (
     ConnectionDropped,
@@ -22,17 +23,20 @@ from .records import (
     ResponseRetracted,
     RunEnded,
     RunStarted,
+    SteerSent,
     ToolFinished,
     ToolStarted,
 )
+from .turn import TurnAccumulator
 
 if TYPE_CHECKING:
-    from .records import Item, Record
+    from collections.abc import Mapping
 
-RunStatus = Literal[
-    "new", "waiting", "model", "tools", "completed", "incomplete", "failed", "cancelled"
-]
-_OUTPUT_TYPES = {"function_call": "function_call_output", "custom_tool_call": "custom_tool_call_output"}
+    from .accumulator import ResponseAccumulator
+    from .records import Item, Record
+    from .turn import SteerState
+
+RunStatus = Literal["new", "waiting", "model", "tools", "completed", "incomplete", "failed", "cancelled"]
 
 
 @attrs.frozen
@@ -112,7 +116,28 @@ class RunState:
 
 
 class RunReducer:
-    """One run's accumulator. Total, deterministic, and linear in the log."""
+    """One run's state as its records make it. `apply` is the only way in.
+
+    It is total: no record in any order raises, and one of a class that it does not know changes nothing. It is
+    deterministic, and linear in the log. After `RunEnded` nothing changes any more.
+
+    Attributes:
+        run_id: The run.
+        status: See `RunState`.
+        turns: See `RunState`.
+        history: The whole conversation: every input item and every output item that counts, in order.
+        head: The response that the next request may continue, None if there is none.
+        head_lost: Why there is none although there was one.
+        turn: What the request in hand has brought.
+        pending: The calls that have no outcome yet, once the turn is over.
+        outcomes: The outcomes by call id. A call has one; what is reported later is not taken.
+        usage: Tokens, summed.
+        bytes_up: See `RunState`.
+        bytes_down: See `RunState`.
+        reconnects: See `RunState`.
+        replays: See `RunState`.
+        reason: See `RunEnded`.
+    """
 
     def __init__(self) -> None:
         self.run_id = ""
@@ -121,20 +146,32 @@ class RunReducer:
         self.history: list[Item] = []
         self.head: ChainHead | None = None
         self.head_lost: Literal["connection_lost", "head_evicted"] | None = None
-        self.response = ResponseAccumulator()
+        self.turn = TurnAccumulator()
         self.pending: list[ToolCall] = []
+        self.outcomes: dict[str, ToolOutcome] = {}
         self.usage = RunUsage()
         self.bytes_up = 0
         self.bytes_down = 0
         self.reconnects = 0
         self.replays = 0
         self.reason = ""
-        self._connection: str | None = None
-        self._stored = False
+        self._request: RequestSent | None = None
+        # How much of the turn is in the history: its responses, the inputs of its steers, and whether it is over.
+        self._responses_taken = 0
+        self._steers_taken: set[int] = set()
+        self._turn_taken = False
+        # What the head was before the server put steers after it.
+        self._head_before_steers: ChainHead | None = None
+        # Input from outside waits until the conversation has come to a place where it may stand.
+        self._added: list[Item] = []
         self._batch: list[ToolCall] = []
         self._calls: dict[str, ToolCall] = {}
         self._started: dict[str, str] = {}
-        self.outcomes: dict[str, ToolOutcome] = {}
+
+    @property
+    def response(self) -> ResponseAccumulator:
+        """The response in hand: the latest of the turn."""
+        return self.turn.response
 
     @property
     def is_over(self) -> bool:
@@ -151,88 +188,172 @@ class RunReducer:
 
     def apply(self, record: Record) -> None:
         """Fold one record."""
+        if self.is_over:
+            return
         body = record.body
         match body:
             case FramesReceived():
                 self.bytes_down += record.size
+                apply = self.turn.apply
                 for event in body.events:
-                    was_over = self.response.is_over
-                    self.response.apply(event)
-                    if self.response.is_over and not was_over:
-                        self._response_ended()
+                    if apply(event):
+                        self._turn_went_on()
             case ToolStarted():
                 self._started[body.call_id] = body.name
             case ToolFinished():
-                self.outcomes[body.call_id] = body.outcome
-                self.pending = [call for call in self.pending if call.call_id != body.call_id]
-                if not self.pending:
-                    self._answer()
+                self.outcomes.setdefault(body.call_id, body.outcome)
+                if self.pending:
+                    self.pending = [call for call in self.pending if call.call_id != body.call_id]
+                    if not self.pending:
+                        self._answer()
             case RequestSent():
                 if body.turn == self.turns:
                     self.replays += 1
                 self.turns = body.turn
                 self.bytes_up += body.size
                 self.status = "model"
-                self.response = ResponseAccumulator()
-                self._connection = body.connection
-                self._stored = body.stored
+                self._request = body
+                self._begin_turn(body.previous_response_id)
+            case SteerSent():
+                self.turn.note_steer(body.previous_response_id, body.items)
             case RunStarted():
                 self.run_id = body.run_id
                 self.status = "waiting"
                 self.history.extend(body.input)
             case InputAdded():
-                self.history.extend(body.items)
+                self._added.extend(body.items)
+                if self.status in ("new", "waiting"):
+                    self._take_added()
             case ResponseRetracted():
-                self.status = "waiting"
-                self.response = ResponseAccumulator()
+                self._retract()
             case ConnectionDropped():
                 self.reconnects += 1
-                if self.head is not None and not self.head.stored:
-                    self.head = None
-                    self.head_lost = "connection_lost"
+                self._forget_connection()
             case RunEnded():
                 self.status = body.status
                 self.reason = body.reason
 
-    def _response_ended(self) -> None:
-        response = self.response
+    def _begin_turn(self, previous_response_id: str | None) -> None:
+        self.turn = TurnAccumulator(previous_response_id)
+        self._responses_taken = 0
+        self._steers_taken = set()
+        self._turn_taken = False
+
+    def _turn_went_on(self) -> None:
+        """Take into the conversation what has come to its end."""
+        turn = self.turn
+        while self._responses_taken < len(turn.responses) and turn.responses[self._responses_taken].is_over:
+            self._response_ended(turn.responses[self._responses_taken])
+            self._responses_taken += 1
+        self._take_steers("committed", "pending")
+        if turn.is_over and not self._turn_taken:
+            self._turn_taken = True
+            self._turn_ended()
+
+    def _response_ended(self, response: ResponseAccumulator) -> None:
         if response.usage is not None:
             self.usage = self.usage.plus(response.usage)
         if response.status in ("completed", "incomplete"):
             self.history.extend(response.output())
-            if response.id is not None and self._connection is not None:
-                self.head = ChainHead(response.id, self._connection, len(self.history), self._stored)
+            self._head_before_steers = None
+            if response.id is not None and self._request is not None:
+                request = self._request
+                self.head = ChainHead(response.id, request.connection, len(self.history), request.stored)
                 self.head_lost = None
-        else:
-            # A same-lane error evicts the parent it referred to (OpenAI WebSocket-mode guide, "eviction"), and what
-            # a failed response leaves behind is documented nowhere: the next request stands on the log alone.
+            else:
+                self.head = None
+        elif self._request is None or self._request.plan != "fork":
+            # A same-lane error evicts the parent it referred to, one on another lane does not (OpenAI WebSocket-mode
+            # guide, "eviction"); and what a failed response leaves behind is documented nowhere. The next request
+            # stands on the log alone.
             self.head = None
             self.head_lost = "head_evicted"
-        if response.status == "completed":
-            self._batch = response.calls()
+
+    def _take_steers(self, *states: SteerState) -> None:
+        """What steers said joins the conversation where the server put it, or would have put it."""
+        for place, steer in enumerate(self.turn.steers):
+            if steer.state in states and place not in self._steers_taken:
+                self._steers_taken.add(place)
+                self.history.extend(steer.input or ())
+                if self.head is not None and steer.state in ("committed", "pending"):
+                    # The server has it, and would take it for another one if it came with the next request.
+                    self._head_before_steers = self._head_before_steers or self.head
+                    self.head = attrs.evolve(self.head, length=len(self.history))
+
+    def _turn_ended(self) -> None:
+        if self.turn.response.status == "completed":
+            self._batch = self.turn.calls()
             self._calls.update((call.call_id, call) for call in self._batch)
             # A call id that already has its outcome is answered from the log and never run again.
             self.pending = [call for call in self._batch if call.call_id not in self.outcomes]
-            if self.pending:
-                self.status = "tools"
-            else:
-                self._answer()
+        if self.pending:
+            self.status = "tools"
+        else:
+            self._answer()
 
     def _answer(self) -> None:
-        """Once every call of the response has its outcome, the outputs join the conversation in call order."""
-        for call in self._batch:
-            outcome = self.outcomes.get(call.call_id)
-            if outcome is not None:
-                self.history.append(
-                    {"type": _OUTPUT_TYPES[call.kind], "call_id": call.call_id, "output": outcome.output}
-                )
+        """Once every call of the turn has its outcome, the outputs join the conversation in call order."""
+        self.history.extend(
+            {
+                "type": CLIENT_CALLS[call.kind],
+                "call_id": call.call_id,
+                "output": self.outcomes[call.call_id].output,
+            }
+            for call in self._batch
+        )
         if self._batch:
             self.status = "waiting"
         self._batch = []
+        self._take_added()
+
+    def _take_added(self) -> None:
+        self.history.extend(self._added)
+        self._added.clear()
+
+    def _retract(self) -> None:
+        # The server's queue of steers is not to be relied on any more; what they said is not to be lost.
+        self._take_steers("sent", "accepted")
+        self.head = self._unsteered()
+        self.status = "waiting"
+        self._begin_turn(None)
+        self._take_added()
+
+    def _forget_connection(self) -> None:
+        self.head = self._unsteered()
+        if self.head is not None and not self.head.stored:
+            self.head = None
+            self.head_lost = "connection_lost"
+
+    def _unsteered(self) -> ChainHead | None:
+        head = self.head and (self._head_before_steers or self.head)
+        self._head_before_steers = None
+        return head
 
     def text(self) -> str:
-        """The visible text of the last response so far."""
-        return text_of(self.response.output())
+        """The visible text of the last response so far. Costs its length."""
+        return self.response.text()
+
+    def state(self) -> Mapping[str, Any]:
+        """Everything observable, and everything that the folding of later records depends on."""
+        return {
+            "snapshot": self.snapshot(),
+            "history": self.history,
+            "head": self.head,
+            "head_lost": self.head_lost,
+            "head_before_steers": self._head_before_steers,
+            "turn": self.turn.state(),
+            "taken": [self._responses_taken, sorted(self._steers_taken), self._turn_taken],
+            "pending": self.pending,
+            "batch": self._batch,
+            "added": self._added,
+            "outcomes": self.outcomes,
+            "started": self._started,
+            "request": self._request,
+        }
+
+    def canonical(self) -> bytes:
+        """The state as bytes that are equal for equal states. Costs the length of the conversation."""
+        return canonical_json(self.state())
 
     def snapshot(self) -> RunState:
         """The state now, frozen. Costs the length of the last response and the number of calls."""
@@ -254,7 +375,7 @@ class RunReducer:
             bytes_down=self.bytes_down,
             reconnects=self.reconnects,
             replays=self.replays,
-            connection=self._connection,
+            connection=self._request.connection if self._request is not None else None,
             response_id=self.head.response_id if self.head else None,
             reason=self.reason,
         )

@@ -1,7 +1,7 @@
-"""What may be tried again, and when: the replay boundary as a table.
+"""What may be tried again, and when: the replay boundary as two tables.
 
 A request passes the moments below in order. When its connection dies or the server gives up, the moment decides what
-a run may do. A bare lane never replays; a run replays only from its log and with full input, and says so there. What
+may be done. A bare lane never replays. A run replays only from its log and with full input, and says so there. What
 a reader was shown of a response that is replayed is retracted first, never spliced.
 """
 
@@ -11,11 +11,15 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import attrs
 
-if TYPE_CHECKING:
-    from .accumulator import ResponseAccumulator
-    from .errors import SafeNext, Sent
+from .errors import SafeNext, Sent
+from .turn import TurnAccumulator
 
-Moment = Literal["unsent", "ambiguous", "accepted", "shown", "call_finished", "finished"]
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from .accumulator import ResponseAccumulator
+
+Moment = Literal["unsent", "ambiguous", "rejected", "accepted", "shown", "call_finished", "finished"]
 
 
 @attrs.frozen
@@ -23,7 +27,7 @@ class Boundary:
     """What may be done when a request is cut off at a moment.
 
     Attributes:
-        replay: Whether a run may send the turn again.
+        replay: Whether the request may be sent again without asking anybody.
         retract: Whether readers must be told that what they were shown no longer counts.
         ambiguous: Whether the model may have run, and been billed, for a request that is now repeated.
         sent: What a receipt says about the request.
@@ -37,14 +41,18 @@ class Boundary:
     next: SafeNext
 
 
+# For a run: its log has the whole conversation and every effect, so it can begin a turn again.
 BOUNDARIES: Final[dict[Moment, Boundary]] = {
     # No byte of the request was handed to the socket.
     "unsent": Boundary(replay=True, retract=False, ambiguous=False, sent="nothing", next="retry"),
     # Sending began and nothing came back: the model may have run, though no effect of ours happened.
     "ambiguous": Boundary(replay=True, retract=False, ambiguous=True, sent="ambiguous", next="resume"),
+    # An error instead of a response: the model did not run. Whether to try again is for the error's code to say, see
+    # `judge_server_error`.
+    "rejected": Boundary(replay=True, retract=False, ambiguous=False, sent="finished", next="change"),
     # response.created, and nothing that a reader could have seen.
     "accepted": Boundary(replay=True, retract=False, ambiguous=True, sent="accepted", next="resume"),
-    # Text was shown. It cannot be spliced with another attempt's text.
+    # Output was shown. It cannot be spliced with another attempt's output.
     "shown": Boundary(replay=True, retract=True, ambiguous=True, sent="accepted", next="resume"),
     # A tool call had finished arriving, and its tool had not started: tools start after the terminal event. The call
     # is discarded with the response, so it can never run beside its replayed twin.
@@ -53,44 +61,133 @@ BOUNDARIES: Final[dict[Moment, Boundary]] = {
     "finished": Boundary(replay=False, retract=False, ambiguous=False, sent="finished", next="resume"),
 }
 
+# For a bare lane: it has no log, and does not know what its caller did with the events. So it never replays, and
+# whatever the server may have seen is for the caller to look into.
+LANE_BOUNDARIES: Final[dict[Moment, Boundary]] = {
+    "unsent": Boundary(replay=False, retract=False, ambiguous=False, sent="nothing", next="retry"),
+    "ambiguous": Boundary(replay=False, retract=False, ambiguous=True, sent="ambiguous", next="inspect"),
+    "rejected": Boundary(replay=False, retract=False, ambiguous=False, sent="finished", next="change"),
+    "accepted": Boundary(replay=False, retract=False, ambiguous=True, sent="accepted", next="inspect"),
+    "shown": Boundary(replay=False, retract=False, ambiguous=True, sent="accepted", next="inspect"),
+    "call_finished": Boundary(replay=False, retract=False, ambiguous=True, sent="accepted", next="inspect"),
+    "finished": Boundary(replay=False, retract=False, ambiguous=False, sent="finished", next="inspect"),
+}
 
-def moment_of(response: ResponseAccumulator, *, sending_began: bool) -> Moment:
-    """How far the request in hand got."""
+
+def moment_of(response: ResponseAccumulator | TurnAccumulator, *, sending_began: bool) -> Moment:
+    """How far the request in hand got.
+
+    Of a turn that was steered, it is how far its latest response got; one that has yet to begin was asked for.
+    """
+    if isinstance(response, TurnAccumulator):
+        if response.awaits_successor:
+            return "ambiguous"
+        response = response.response
     if response.status in ("completed", "incomplete", "failed"):
         return "finished"
     if response.status == "awaited":
         return "ambiguous" if sending_began else "unsent"
     if response.calls():
         return "call_finished"
-    return "shown" if response.shown else "accepted"
+    if response.has_output:
+        return "shown"
+    return "rejected" if response.status == "error" and response.id is None else "accepted"
+
+
+# What the server does on its own while a response is made, with effects that outlive it.
+_TOOLS_WITH_EFFECTS: Final = ("mcp", "code_interpreter", "shell")
+
+
+def has_server_effects(request: Mapping[str, object]) -> bool:
+    """Whether sending a request twice may make something happen twice on the server's side.
+
+    That is so if the server may call MCP servers or run code for it, and if it adds to a stored conversation. Searching
+    and making images leave nothing behind.
+
+    Args:
+        request: The ``response.create`` as wire data.
+    """
+    tools = request.get("tools")
+    hosted = (
+        [tool.get("type") for tool in tools if isinstance(tool, dict)]
+        if isinstance(tools, (list, tuple))
+        else []
+    )
+    return any(kind in _TOOLS_WITH_EFFECTS for kind in hosted) or request.get("conversation") is not None
+
+
+def may_replay(boundary: Boundary, *, server_effects: bool) -> bool:
+    """Whether a request may be sent again without asking anybody.
+
+    Args:
+        boundary: Where it was cut off.
+        server_effects: See `has_server_effects`. What the model may have made happen there must not happen again.
+    """
+    return boundary.replay and not (boundary.ambiguous and server_effects)
 
 
 ServerVerdict = Literal["resend_full", "new_connection", "back_off", "give_up"]
 
-_RESEND_FULL = {"previous_response_not_found"}
-_NEW_CONNECTION = {"websocket_connection_limit_reached"}
-_BACK_OFF_CODES = {"rate_limit_exceeded", "too_many_requests", "server_is_overloaded", "slow_down", "server_error"}
-_GIVE_UP_CODES = {"insufficient_quota", "usage_limit_reached", "billing_hard_limit_reached"}
+# By the server's code, whatever the status: OpenAI's own, those in ``response.failed`` (openai-python 3.52.0), and
+# those that Codex and other servers are known to use.
+VERDICTS: Final[dict[str, ServerVerdict]] = {
+    # The server does not know the response that the request continues. The same id never works again.
+    "previous_response_not_found": "resend_full",
+    "websocket_connection_limit_reached": "new_connection",
+    "websocket_stream_limit_reached": "new_connection",
+    "rate_limit_exceeded": "back_off",
+    "too_many_requests": "back_off",
+    "websocket_queue_full": "back_off",
+    "concurrent_request": "back_off",
+    "response_already_in_flight": "back_off",
+    "server_is_overloaded": "back_off",
+    "slow_down": "back_off",
+    "server_error": "back_off",
+    "vector_store_timeout": "back_off",
+    # Money, and what a person has to decide.
+    "insufficient_quota": "give_up",
+    "usage_limit_reached": "give_up",
+    "usage_not_included": "give_up",
+    "billing_hard_limit_reached": "give_up",
+    "invalid_prompt": "give_up",
+    "bio_policy": "give_up",
+    "cyber_policy": "give_up",
+    "misalignment_policy_violation": "give_up",
+    # The same again would be as wrong.
+    "context_length_exceeded": "give_up",
+    "data_residency_mismatch": "give_up",
+    "invalid_stream_id": "give_up",
+}
+_PASSING_STATUSES: Final = frozenset({408, 409, 425, 429})
 
 
-def judge_server_error(code: str | None, status: int | None, kind: str | None) -> ServerVerdict:
-    """What a run does about an ``error`` event, by its code, status and type.
+def judge_server_error(
+    code: str | None,
+    status: int | None,
+    kind: str | None,
+    *,
+    param: str | None = None,
+    continues: bool = False,
+) -> ServerVerdict:
+    """What a run does about an ``error`` event, by its facts.
 
     Args:
         code: The server's code.
         status: Its HTTP-like status.
         kind: Its type, such as ``"server_error"``.
+        param: The request field that it complains about.
+        continues: Whether the request continued a response. Then a complaint about its input may be about what the
+            server remembers, such as a call without an output, and full input settles that.
     """
-    if code in _RESEND_FULL:
+    if code is not None and code in VERDICTS:
+        return VERDICTS[code]
+    if status is not None and (status in _PASSING_STATUSES or status >= 500):
+        return "back_off"
+    if status is None and (kind == "server_error" or (code is None and kind is None)):
+        # A stream that broke off half-way has no status, and often no code.
+        return "back_off"
+    if continues and code is None and param in ("input", "previous_response_id"):
         return "resend_full"
-    if code in _NEW_CONNECTION:
-        return "new_connection"
-    if code in _GIVE_UP_CODES:
-        return "give_up"
-    if code in _BACK_OFF_CODES or status == 429 or (status is not None and status >= 500):
-        return "back_off"
-    if status is None and (kind == "server_error" or code is None):
-        return "back_off"
     return "give_up"
 
 
@@ -104,7 +201,7 @@ def delay_before(
         base: The second repetition's delay.
         limit: The longest delay.
         jitter: A random number from 0 to 1; the delay is multiplied by a factor from 0.75 to 1.
-        asked: What the server asked for, which is a lower bound.
+        asked: What the server asked for, which is a lower bound, up to `limit`.
     """
     wait = 0.0 if attempt <= 1 else min(base * 2.0 ** min(attempt - 2, 60), limit) * (0.75 + 0.25 * jitter)
     return max(wait, min(asked or 0.0, limit))

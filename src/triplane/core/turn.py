@@ -1,0 +1,215 @@
+"""What one request brings: one response, or several if it was steered.
+
+A steer is another instruction for a response that runs (OpenAI steering guide). The server first accepts it; then the
+response stops early or comes to its end, and a successor begins by itself, which is the moment from which the steer
+counts. Or the response needs the client's outputs first, and the steer waits for the request that brings them. So a
+terminal event is not always the end of what a request brings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import attrs
+
+from triplane.protocol import ErrorDetail, normalise_error, to_wire
+
+from .accumulator import ResponseAccumulator
+from .by_class import ByClass
+from .canonical import canonical_json
+from .records import Item, UndecodableFrame
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from triplane.protocol import (
+        ErrorEvent,
+        ResponseSteerAccepted,
+        ResponseSteerFailed,
+        ResponseSteerPending,
+        ServerEvent,
+    )
+    from triplane.protocol import Steer as WireSteer
+
+    from .accumulator import LifecycleEvent
+    from .outcome import ToolCall
+
+SteerState = Literal["sent", "accepted", "pending", "committed", "failed"]
+
+
+@attrs.frozen
+class Steer:
+    """A steer at one moment.
+
+    Attributes:
+        state: ``"sent"``; ``"accepted"``: in the server's queue, and lost with the connection; ``"pending"``: waits for
+            the request that brings `required_input`; ``"committed"``: its successor has begun; ``"failed"``.
+        input: What it says, None if it was sent by somebody who did not say so here.
+        id: The server's name for it, None before it is accepted.
+        previous_response_id: The response that it steers.
+        required_input: Stubs of the items that the client owes before it can count, as wire data.
+        error: Why it failed, else None.
+    """
+
+    state: SteerState
+    input: tuple[Item, ...] | None
+    previous_response_id: str
+    id: str | None = None
+    required_input: tuple[Item, ...] = ()
+    error: ErrorDetail | None = None
+
+
+class TurnAccumulator:
+    """Folds the events that one request brings.
+
+    Args:
+        previous_response_id: The response that the request continues.
+
+    Attributes:
+        responses: The responses, in order; at least one. The last is the one in hand.
+        steers: All steers, in the order in which they were sent.
+    """
+
+    def __init__(self, previous_response_id: str | None = None) -> None:
+        self.responses = [ResponseAccumulator(previous_response_id)]
+        self.steers: list[Steer] = []
+
+    @property
+    def response(self) -> ResponseAccumulator:
+        """The response in hand: the latest."""
+        return self.responses[-1]
+
+    @property
+    def awaits_successor(self) -> bool:
+        """Whether another response will begin by itself, or may."""
+        response = self.response
+        if not response.is_over or response.status in ("failed", "error"):
+            return False
+        if response.status == "incomplete" and response.incomplete_reason == "steered":
+            return True
+        return any(steer.state in ("sent", "accepted") for steer in self.steers)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more can come: the terminal event was seen, and no steer is on its way or in the queue."""
+        return self.response.is_over and not self.awaits_successor
+
+    def calls(self) -> list[ToolCall]:
+        """The finished tool calls of all responses, in order, each call id once."""
+        found: dict[str, ToolCall] = {}
+        for response in self.responses:
+            for call in response.calls():
+                found.setdefault(call.call_id, call)
+        return list(found.values())
+
+    def note_steer(self, previous_response_id: str, items: tuple[Item, ...]) -> None:
+        """Note that a steer is on its way: the turn is not over before it is answered."""
+        self.steers.append(Steer("sent", items, previous_response_id))
+
+    def apply(self, event: ServerEvent | UndecodableFrame) -> bool:
+        """Fold one event, and tell whether it changed more than the response in hand.
+
+        It did if that response ended, if another one began, or if something is now known of a steer. Never raises.
+        """
+        handler = _HANDLERS[event.__class__]
+        if handler is not None:
+            return handler(self, event)
+        # What is left says nothing about the life of a response.
+        self.responses[-1].apply(event)
+        return False
+
+    def state(self) -> Mapping[str, Any]:
+        """Everything observable, and everything that the folding of later events depends on."""
+        return {"responses": [response.state() for response in self.responses], "steers": self.steers}
+
+    def canonical(self) -> bytes:
+        """The state as bytes that are equal for equal states. Costs the length of the turn."""
+        return canonical_json(self.state())
+
+    def _lifecycle(self, event: LifecycleEvent) -> bool:
+        response = self.response
+        identity = event.raw_response.get("id")
+        is_another = all(identity != each.id for each in self.responses)
+        if response.is_over:
+            if not (is_another and self.awaits_successor):
+                return False
+            self._begin_successor().apply(event)
+            return True
+        # A successor takes the place of a response whose end was not told.
+        if is_another and response.id is not None and event.type == "response.created" and self._has_queued:
+            response.cut_off("steered")
+            self._begin_successor().apply(event)
+            return True
+        response.apply(event)
+        return response.is_over
+
+    def _failure(self, event: ErrorEvent | UndecodableFrame) -> bool:
+        if self.response.is_over:
+            if not self.awaits_successor:
+                return False
+            # It happens to the response that was to come.
+            self.responses.append(ResponseAccumulator(self.response.id))
+        self.response.apply(event)
+        return self.response.is_over
+
+    @property
+    def _has_queued(self) -> bool:
+        return any(steer.state == "accepted" for steer in self.steers)
+
+    def _begin_successor(self) -> ResponseAccumulator:
+        self.steers = [
+            attrs.evolve(steer, state="committed") if steer.state in ("accepted", "pending") else steer
+            for steer in self.steers
+        ]
+        self.responses.append(ResponseAccumulator(self.response.id))
+        return self.response
+
+    def _accepted(self, event: ResponseSteerAccepted) -> bool:
+        self.response.apply(event)
+        self._update(event.steer, state="accepted", id=event.steer.id)
+        return True
+
+    def _pending(self, event: ResponseSteerPending) -> bool:
+        self.response.apply(event)
+        required = tuple(to_wire(stub) for stub in event.required_input)
+        self._update(event.steer, state="pending", id=event.steer.id, required_input=required)
+        return True
+
+    def _failed(self, event: ResponseSteerFailed) -> bool:
+        self.response.apply(event)
+        self._update(event.steer, state="failed", error=normalise_error(event))
+        return True
+
+    def _update(self, about: WireSteer, **changes: Any) -> None:
+        """Change the steer that an event is about: by its id, else the first that has none."""
+        for place, steer in enumerate(self.steers):
+            is_it = steer.id == about.id and about.id is not None
+            if is_it or (steer.state == "sent" and steer.previous_response_id == about.previous_response_id):
+                self.steers[place] = attrs.evolve(steer, **changes)
+                return
+        self.steers.append(attrs.evolve(Steer("sent", None, about.previous_response_id), **changes))
+
+
+_HANDLERS: Final = ByClass[Callable[[TurnAccumulator, Any], bool] | None](
+    {
+        **dict.fromkeys(
+            (
+                "response.created",
+                "response.queued",
+                "response.in_progress",
+                "response.completed",
+                "response.incomplete",
+                "response.failed",
+            ),
+            TurnAccumulator._lifecycle,  # noqa: SLF001  # the table stands after the class whose methods it names
+        ),
+        "error": TurnAccumulator._failure,  # noqa: SLF001
+        "response.error": TurnAccumulator._failure,  # noqa: SLF001
+        UndecodableFrame.type: TurnAccumulator._failure,  # noqa: SLF001
+        "response.steer.accepted": TurnAccumulator._accepted,  # noqa: SLF001
+        "response.steer.pending": TurnAccumulator._pending,  # noqa: SLF001
+        "response.steer.failed": TurnAccumulator._failed,  # noqa: SLF001
+    },
+    None,
+)
