@@ -1,8 +1,8 @@
 """The wire as types: events, items, requests, errors, and the codec between them and JSON text.
 
 Nothing here does I/O or looks at a clock. Classes are named after the wire: ``response.output_text.delta`` is
-`ResponseOutputTextDelta`, an item ``function_call`` is `FunctionCall`. Importing this package creates none of the two hundred
-classes; each is created when its name is first asked for or when its type first arrives.
+`ResponseOutputTextDelta`, an item ``function_call`` is `FunctionCall`. Importing this package creates none of
+the three hundred classes; each is created when its name is first asked for or when its type first arrives.
 """
 
 from typing import TYPE_CHECKING

@@ -1,8 +1,10 @@
-"""Constructors from JSON objects, one generated for each wire class on first use.
+"""Constructors from JSON objects: one is written and compiled for each wire class, when it is first needed.
 
-A general loop over the fields costs several times what parsing the JSON does. So, as attrs does for ``__init__`` and
-cattrs for its hooks, the source of one straight-line function is written for each class and compiled. It
-sets the slots of the frozen instance through their descriptors, which is the fastest way CPython has.
+A general loop over the fields costs more than parsing the JSON does, and so does the ``__init__`` of a frozen
+class, which sets every slot through ``object.__setattr__``. So the source of a straight-line function is
+generated, as attrs does for ``__init__``, and the function fills a *twin*: an instance of a class with the
+same slots that is not frozen. Assigning ``__class__`` then makes it an instance of the frozen class, which
+CPython allows between classes of equal layout.
 """
 
 import types
@@ -26,14 +28,23 @@ _JSON_NAMES: Final[Mapping[type, str]] = {
     list: "an array",
     types.NoneType: "null",
 }
+_TESTS: Final[Mapping[Any, str]] = {
+    str: "type(v) is str",
+    int: "type(v) is int",
+    bool: "type(v) is bool",
+    float: "type(v) is float or type(v) is int",
+}
 
 
 class Misfit(Exception):  # noqa: N818 - never leaves this package
-    """A JSON value has not the shape that its class needs."""
+    """A JSON value has not the shape that its class needs.
 
-    def __init__(self, expected: str, value: object) -> None:
-        found = _JSON_NAMES.get(value.__class__, value.__class__.__name__)
-        super().__init__(f"expected {expected}, found {found}")
+    Says what it is, never its value, which may be secret.
+    """
+
+    def __init__(self, expected: str, value: object, key: str | None = None) -> None:
+        found = _JSON_NAMES.get(type(value), type(value).__name__)
+        super().__init__(f"expected {expected}, found {found}" + (f" in {key!r}" if key else ""))
 
 
 def without_none(annotation: Any) -> Any:
@@ -44,99 +55,110 @@ def without_none(annotation: Any) -> Any:
     return annotation
 
 
-_TESTS: Final[Mapping[Any, str]] = {
-    str: "{v}.__class__ is str",
-    int: "{v}.__class__ is int",
-    bool: "{v}.__class__ is bool",
-    float: "({v}.__class__ is float or {v}.__class__ is int)",
-}
-
-
 def compile_reader(cls: type[T], reader_for: Callable[[Any], Read]) -> Callable[[Mapping[str, Any]], T]:
     """Write the function that turns a JSON object into an instance of ``cls``.
 
-    The function raises ``KeyError`` for a required field that is missing and `Misfit` for one of the wrong
-    shape. It does not look at ``type``: whoever calls it has.
+    The function raises ``KeyError`` if a required key is missing and `Misfit` if its value has the wrong
+    shape. It counts the keys that fields have taken; only if the object has more is ``extra`` made. It does
+    not look at ``type``: whoever calls it has.
 
     Args:
         cls: a wire class.
-        reader_for: how to read a nested annotation.
+        reader_for: gives the function that reads a nested annotation.
     """
     fields = [a for a in attrs.fields(cls) if a.name != "extra"]
-    required = [a for a in fields if a.default is attrs.NOTHING]
+    required = sum(a.default is attrs.NOTHING for a in fields)
     env: dict[str, Any] = {
         "cls": cls,
         "new": object.__new__,
+        "twin": _twin(cls),
         "Misfit": Misfit,
         "NO_EXTRA": NO_EXTRA,
         "Payload": Payload,
-        "set_extra": _setter(cls, "extra"),
-        "attribute": {wire_name(a): a.name for a in fields},
+        "leftover": _leftover,
+        "attributes": {wire_name(a): a.name for a in fields},
     }
-    body = ["self = new(cls)", "get = raw.get", f"n = {len(required) + cls.tagged}"]
-    for i, a in enumerate(fields):
+    body = ["self = new(twin)", "get = raw.get", f"n = {required + cls.tagged}"]
+    for a in fields:
         key, kind = wire_name(a), without_none(a.type)
-        env[f"set{i}"] = _setter(cls, a.name)
-        optional = a.default is not attrs.NOTHING
-        body.append(f"v = get({key!r})" if optional else f"v = raw[{key!r}]")
-        if kind is Any:
-            # A null counts as not taken, so that it goes into extra and comes back.
-            body += ["if v is not None:", "    n += 1"] if optional else ["if v is None:", "    n -= 1"]
-            body.append(f"set{i}(self, v)")
-        elif kind in _TESTS:
-            body += _scalar(kind, optional=optional)
-            body.append(f"set{i}(self, v)")
-        elif typing.get_origin(kind) is Payload:
-            env[f"cls{i}"] = typing.get_args(kind)[0]
-            body += ["if v.__class__ is not dict:", "    raise Misfit('an object', v)"]
-            body.append(f"set{i}(self, Payload(cls{i}, v))")
+        if a.default is attrs.NOTHING:
+            body += [f"v = raw[{key!r}]", *_required(a.name, key, kind, env, reader_for)]
         else:
-            env[f"read{i}"] = reader_for(kind)
-            body += _nested(i) if optional else [f"set{i}(self, read{i}(v))"]
+            body += [f"v = get({key!r})", *_optional(a.name, kind, env, reader_for)]
+        body.append(f"self.{a.name} = v")
     body += [
-        "if len(raw) == n:",
-        "    set_extra(self, NO_EXTRA)",
-        "else:",
-        f"    set_extra(self, leftover(self, raw, attribute, tagged={cls.tagged}))",
+        f"self.extra = NO_EXTRA if len(raw) == n else leftover(self, raw, attributes, tagged={cls.tagged})",
+        "self.__class__ = cls",
         "return self",
     ]
-    env["leftover"] = _leftover
     source = "def read(raw):\n" + "\n".join("    " + line for line in body)
     exec(compile(source, f"<reader of {cls.__name__}>", "exec"), env)  # noqa: S102 - the source is made of our names
     read: Callable[[Mapping[str, Any]], T] = env["read"]
     return read
 
 
-def _setter(cls: type[Wire], name: str) -> Any:
-    return getattr(cls, name).__set__
+def _twin(cls: type[Wire]) -> type[Any]:
+    """A class with the slots of ``cls`` that lets attributes be set."""
+    owner = next(c for c in cls.__mro__ if c.__dict__.get("__slots__"))
+    thaw = {"__setattr__": object.__setattr__, "__delattr__": object.__delattr__}
+    return type(f"{cls.__name__}Twin", owner.__bases__, {"__slots__": owner.__dict__["__slots__"], **thaw})
 
 
-def _scalar(kind: type, *, optional: bool) -> list[str]:
-    test = _TESTS[kind].format(v="v")
-    if not optional:
-        return [f"if not ({test}):", f"    raise Misfit({_JSON_NAMES[kind]!r}, v)"]
-    return ["if v is not None:", f"    if {test}:", "        n += 1", "    else:", "        v = None"]
+def _required(
+    name: str, key: str, kind: Any, env: dict[str, Any], reader_for: Callable[[Any], Read]
+) -> list[str]:
+    """Lines that check ``v`` and make it what the field holds."""
+    if kind is Any:
+        # A null counts as not taken, so that it goes into extra and comes back.
+        return ["if v is None:", "    n -= 1"]
+    if kind in _TESTS:
+        return [f"if not ({_TESTS[kind]}):", f"    raise Misfit({_JSON_NAMES[kind]!r}, v, {key!r})"]
+    if typing.get_origin(kind) is Payload:
+        (nested,) = typing.get_args(kind)
+        env[f"kind_{name}"] = nested.__forward_arg__ if isinstance(nested, typing.ForwardRef) else nested
+        return [
+            "if type(v) is not dict:",
+            f"    raise Misfit('an object', v, {key!r})",
+            f"v = Payload(kind_{name}, v)",
+        ]
+    env[f"read_{name}"] = reader_for(kind)
+    return [f"v = read_{name}(v)"]
 
 
-def _nested(i: int) -> list[str]:
-    return [
+def _optional(name: str, kind: Any, env: dict[str, Any], reader_for: Callable[[Any], Read]) -> list[str]:
+    """Lines that make ``v`` what the field holds: None if it is absent, null or of another shape."""
+    if kind is Any:
+        return ["if v is not None:", "    n += 1"]
+    if kind in _TESTS:
+        return [
+            "if v is not None:",
+            f"    if {_TESTS[kind]}:",
+            "        n += 1",
+            "    else:",
+            "        v = None",
+        ]
+    env[f"read_{name}"] = reader_for(kind)
+    lines = [
         "if v is not None:",
         "    try:",
-        f"        v = read{i}(v)",
+        f"        v = read_{name}(v)",
         "        n += 1",
         "    except (Misfit, KeyError):",
         "        v = None",
-        f"set{i}(self, v)",
     ]
+    if typing.get_origin(kind) is tuple:
+        # Most arrays, such as the log probabilities of every delta, are empty.
+        lines = ["if type(v) is list and not v:", "    v = ()", "    n += 1", "el" + lines[0], *lines[1:]]
+    return lines
 
 
 def _leftover(
-    self: Wire, raw: Mapping[str, Any], attribute: Mapping[str, str], *, tagged: bool
+    self: Wire, raw: Mapping[str, Any], attributes: Mapping[str, str], *, tagged: bool
 ) -> Mapping[str, Any]:
-    """What of the JSON object no field has taken: unknown keys, nulls, and optional values that did not fit."""
+    """What no field has taken: unknown keys, nulls, and optional values that did not fit."""
     extra = {}
     for key, value in raw.items():
-        name = attribute.get(key)
+        name = attributes.get(key)
         if (name is None or getattr(self, name) is None) and not (tagged and key == "type"):
             extra[key] = value
     return extra or NO_EXTRA

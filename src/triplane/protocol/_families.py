@@ -1,4 +1,4 @@
-"""Families: classes that the wire tells apart by ``type``, found by name so that the rare ones are made on first use."""
+"""Families: classes that the wire tells apart by ``type``, found by name so that rare ones are made late."""
 
 import importlib
 import sys
@@ -17,10 +17,13 @@ def _by_type(raw: Mapping[str, Any]) -> object:
 @final
 @attrs.frozen(eq=False)
 class Family:
-    """Which class stands for which ``type``, by name: a class is imported, and so created, when its type first occurs."""
+    """Which class stands for which ``type``, by name: a class is created when its type first occurs."""
 
     table: Mapping[Any, str]
-    """``{kind: "module:Class"}``, the module relative to this package. A kind is a ``type``, or what `kind_of` makes of more."""
+    """``{kind: "module:Class"}``, the module relative to this package.
+
+    A kind is a ``type``, or what `kind_of` makes of more.
+    """
 
     unknown_class: str
     """``"module:Class"`` for what the table does not have."""
@@ -62,7 +65,7 @@ def family_of(cls: type[Wire]) -> Family | None:
 def lazy_names(
     package: str, modules: Mapping[str, Iterable[str]]
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """``__getattr__`` and ``__dir__`` of a package whose names live in modules that are imported on first use.
+    """``__getattr__`` and ``__dir__`` of a package whose modules are imported when a name is first used.
 
     Args:
         package: its ``__name__``.

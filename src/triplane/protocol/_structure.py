@@ -1,9 +1,9 @@
 """The converter of nested payloads: cattrs as the register of who reads what.
 
 cattrs finds and caches the hook for an annotation; the hooks themselves are ours, because the wire asks for
-more than cattrs' generated ones give: unknown keys, explicit nulls and misfitting optional values are kept, an object that
-does not fit its class becomes the unknown member of its family instead of an error, and nothing is coerced (cattrs
-would read ``5`` as the string ``"5"``).
+more than cattrs' generated ones give: unknown keys, explicit nulls and misfitting optional values are kept,
+an object that does not fit its class becomes the unknown member of its family instead of an error, and
+nothing is coerced (cattrs would read ``5`` as the string ``"5"``).
 """
 
 import functools
@@ -77,14 +77,14 @@ def _is_tuple(annotation: Any) -> bool:
 
 
 def _is_mapping(annotation: Any) -> bool:
-    return typing.get_origin(annotation) is Mapping or annotation is Mapping
+    return typing.get_origin(annotation) is Mapping
 
 
 def _scalar_hook(scalar: type, name: str) -> Hook:
     accepted = (float, int) if scalar is float else (scalar,)
 
     def read(value: Any, _: Any) -> Any:
-        if value.__class__ not in accepted:
+        if type(value) not in accepted:
             raise Misfit(name, value)
         return value
 
@@ -104,7 +104,7 @@ def _wire_hook(cls: type[Wire]) -> Hook:
     read = compile_reader(cls, reader)
 
     def read_object(value: Any, _: Any) -> Wire:
-        if not isinstance(value, Mapping):
+        if type(value) is not dict and not isinstance(value, Mapping):
             raise Misfit("an object", value)
         return read(value)
 
@@ -115,7 +115,7 @@ def _family_hook(family: Family) -> Hook:
     readers: dict[Any, Callable[[Any], Wire]] = {}
 
     def read_member(value: Any, _: Any) -> Wire:
-        if value.__class__ is not dict and not isinstance(value, Mapping):
+        if type(value) is not dict and not isinstance(value, Mapping):
             raise Misfit("an object", value)
         kind = family.kind_of(value)
         try:
@@ -127,7 +127,7 @@ def _family_hook(family: Family) -> Hook:
             read = readers[kind] = compile_reader(cls, reader)
         try:
             return read(value)
-        except (Misfit, KeyError):
+        except (Misfit, KeyError, RecursionError):
             return family.unknown(value)
 
     return read_member
@@ -138,7 +138,7 @@ def _tuple_hook(annotation: Any) -> Hook:
     read = _converter().get_structure_hook(element)
 
     def read_array(value: Any, _: Any) -> Any:
-        if value.__class__ is not list and value.__class__ is not tuple:
+        if type(value) is not list and type(value) is not tuple:
             raise Misfit("an array", value)
         return tuple([read(v, element) for v in value])
 

@@ -25,32 +25,38 @@ Raw = dict[str, Any]
 def decode_event(data: str | bytes, *, limits: Limits = DEFAULT_LIMITS) -> ServerEvent:
     """Read one frame.
 
-    The JSON is parsed once, and the event's own fields are checked and built. A nested item, part or response is structured when
-    somebody looks at it. A type that is not known becomes an `UnknownEvent`, an error object without a type an `ErrorEvent`; unknown
-    keys and values are kept.
+    The JSON is parsed once, and the event's own fields are checked and built. A nested item, part or response
+    is structured when somebody looks at it. A type that is not known becomes an `UnknownEvent`, an error
+    object without a type an `ErrorEvent`; unknown keys and values are kept.
 
     Raises:
         DecodeError: the frame is beyond a limit, is not a JSON object with a ``type``, or lacks what its type
-            cannot do without: addresses, text, the id of a response, the call id, name and arguments of a finished call.
+            cannot do without: addresses, text, the id of a response, the call id, name and arguments of a
+            finished call.
     """
-    # A character takes at most four bytes.
-    if 4 * len(data) > limits.max_bytes:
+    large = len(data) > limits.harmless
+    if large:
         check_size(data, limits)
     try:
         raw = orjson.loads(data)
     except orjson.JSONDecodeError:
         _reject_text(data)
-    # An object or array takes two bytes, an element at least two: most frames are too short to break these limits.
-    if len(data) > 2 * limits.max_depth or len(data) > 2 * limits.max_items:
+    if large:
         check_shape(data, raw, limits)
     try:
-        return _DECODERS[raw["type"]](raw)
-    except (KeyError, TypeError, Misfit) as exc:
-        return _decode_oddity(data, raw, exc)
+        read = _DECODERS[raw["type"]]
+    except (KeyError, TypeError):
+        read = _reader_without_type(data, raw)
+    try:
+        return read(raw)
+    except KeyError as exc:
+        raise DecodeError("missing_field", f"{raw['type']} has no {exc}", excerpt(data)) from None
+    except Misfit as exc:
+        raise DecodeError("wrong_type", f"{raw['type']}: {exc}", excerpt(data)) from None
 
 
 def item_from_wire(raw: Mapping[str, Any]) -> "Item":
-    """The typed form of an item's JSON object; an `UnknownItem` if its type is not known or it does not fit its class.
+    """The typed form of an item's JSON object; an `UnknownItem` if it is none that is known.
 
     `to_wire` gives back an equal JSON object, whatever came.
     """
@@ -88,7 +94,7 @@ def to_wire(obj: Wire) -> Raw:
     """
     try:
         return {key: _plain(value) for key, value in _members(obj).items()}
-    except TypeError as exc:
+    except (TypeError, RecursionError) as exc:
         raise EncodeError(str(exc)) from None
 
 
@@ -110,25 +116,26 @@ def encode(obj: Wire) -> bytes:
 def _checked_item(raw: Raw) -> None:
     """A finished call must be answerable: the engine reads these keys off the JSON object."""
     item = raw["item"]
-    for key in _CALL_KEYS.get(item.get("type"), ()):
-        if item[key].__class__ is not str:
-            raise Misfit("a string", item[key])
+    kind = item.get("type")
+    for key in _CALL_KEYS.get(kind, ()) if type(kind) is str else ():
+        if type(item[key]) is not str:
+            raise Misfit("a string", item[key], key)
 
 
 def _checked_response(raw: Raw) -> None:
     """A response must be one that can be continued from, and its output a list of items."""
     response = raw["response"]
-    if response["id"].__class__ is not str:
-        raise Misfit("a string", response["id"])
+    if type(response["id"]) is not str:
+        raise Misfit("a string", response["id"], "id")
     output = response.get("output")
-    if output is not None and output.__class__ is not list:
-        raise Misfit("an array", output)
+    if output is not None and type(output) is not list:
+        raise Misfit("an array", output, "output")
     for item in output or ():
-        if item.__class__ is not dict:
-            raise Misfit("an object", item)
+        if type(item) is not dict:
+            raise Misfit("an object", item, "output")
 
 
-_CALL_KEYS: Final[Mapping[object, tuple[str, ...]]] = {
+_CALL_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "function_call": ("call_id", "name", "arguments"),
     "custom_tool_call": ("call_id", "name", "input"),
 }
@@ -149,7 +156,7 @@ class _Decoders(dict[str, Callable[[Raw], ServerEvent]]):
     """``{type: constructor}``, each made when its type first occurs."""
 
     def __missing__(self, kind: str) -> Callable[[Raw], ServerEvent]:
-        if kind.__class__ is not str:
+        if type(kind) is not str:
             raise TypeError
         cls: Any = ServerEvent.family.find(kind)
         if cls is None:
@@ -182,8 +189,8 @@ def _checking(check: Callable[[Raw], None] | None, read: Callable[[Raw], Any]) -
 
 def _unknown_event(raw: Raw) -> ServerEvent:
     number, lane = raw.get("sequence_number"), raw.get("stream_id")
-    number = number if number.__class__ is int else None
-    lane = lane if lane.__class__ is str else None
+    number = number if type(number) is int else None
+    lane = lane if type(lane) is str else None
     taken = {"type", number is None or "sequence_number", lane is None or "stream_id"}
     extra = {key: value for key, value in raw.items() if key not in taken}
     return UnknownEvent(raw["type"], sequence_number=number, stream_id=lane, extra=extra or NO_EXTRA)
@@ -197,21 +204,15 @@ def _reject_text(data: str | bytes) -> NoReturn:
     raise DecodeError("invalid_json", "frame is not valid JSON", excerpt(data)) from None
 
 
-def _decode_oddity(data: str | bytes, raw: Any, exc: Exception) -> ServerEvent:
-    """Say what is wrong with a frame that could not be decoded, or find that it is an error without a type."""
+def _reader_without_type(data: str | bytes, raw: Any) -> Callable[[Raw], ServerEvent]:
+    """For a frame that names no type: an error is an error all the same."""
     if not isinstance(raw, dict):
         raise DecodeError("not_an_object", "frame is not a JSON object", excerpt(data)) from None
-    kind = raw.get("type")
-    if kind is None and raw.get("error") is not None:
+    if raw.get("type") is None and raw.get("error") is not None:
         from .events import UntypedErrorEvent  # noqa: PLC0415 - rare
 
-        event: ServerEvent = _reader(UntypedErrorEvent)(raw)
-        return event
-    if not isinstance(kind, str):
-        raise DecodeError("missing_type", "frame has no type", excerpt(data)) from None
-    if isinstance(exc, KeyError):
-        raise DecodeError("missing_field", f"{kind} has no {exc}", excerpt(data)) from None
-    raise DecodeError("wrong_type", f"{kind}: {exc}", excerpt(data)) from None
+        return _reader(UntypedErrorEvent)
+    raise DecodeError("missing_type", "frame has no type", excerpt(data)) from None
 
 
 # --- encoding
@@ -238,7 +239,7 @@ def _members(obj: Wire) -> Raw:
     if kind:
         result["type"] = kind
     for key, value in result.items():
-        if value.__class__ is float and not math.isfinite(value):
+        if type(value) is float and not math.isfinite(value):
             raise TypeError(f"{key} is {value}, which has no JSON form")
     return result
 

@@ -95,7 +95,10 @@ class Logprob(TopLogprob):
 
 @attrs.frozen(eq=False, repr=False)
 class PromptCacheBreakpoint(Wire):
-    """Marks the end of a prefix that the prompt cache should keep. ``mode`` is ``explicit``, ``ttl`` 30m or 12h."""
+    """Marks the end of a prefix that the prompt cache should keep.
+
+    ``mode`` is ``explicit``, ``ttl`` 30m or 12h.
+    """
 
     tagged: ClassVar[bool] = False
     mode: str
@@ -142,7 +145,7 @@ class InputText(ContentPart):
 
 @attrs.frozen(eq=False, repr=False)
 class InputImage(ContentPart):
-    """An image for the model: ``image_url`` (a URL or a data URL) or ``file_id``; ``detail`` low, high, auto or original."""
+    """An image for the model: ``image_url`` or ``file_id``; ``detail`` is low, high, auto or original."""
 
     type: ClassVar[str] = "input_image"
     image_url: str | None = None
@@ -153,7 +156,7 @@ class InputImage(ContentPart):
 
 @attrs.frozen(eq=False, repr=False)
 class InputFile(ContentPart):
-    """A file for the model: by ``file_id``, by ``file_url``, or inline in ``file_data`` with a ``filename``."""
+    """A file for the model: a ``file_id``, a ``file_url``, or ``file_data`` with a ``filename``."""
 
     type: ClassVar[str] = "input_file"
     file_id: str | None = None

@@ -1,4 +1,4 @@
-"""Where shell commands and code run: containers of the server, or the client's own machine; and the skills in there."""
+"""Where commands and code run: in containers of the server or on the client's machine; and skills."""
 
 from typing import ClassVar
 

@@ -1,9 +1,9 @@
-"""What goes wrong on the wire: frames that cannot be read, and errors that the server reports in ten shapes."""
+"""What goes wrong on the wire: frames that cannot be read, and errors as servers report them."""
 
-import email.utils
 import math
 import re
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import attrs
@@ -17,8 +17,9 @@ class DecodeError(ValueError):
     """A frame cannot be read as an event.
 
     Attributes:
-        reason: one word for programs: ``too_large``, ``too_deep``, ``too_many_items``, ``invalid_unicode``, ``invalid_json``,
-            ``not_an_object``, ``missing_type``, ``missing_field`` or ``wrong_type``.
+        message: what is wrong, for people. Names keys and types, never values.
+        reason: one word for programs: ``too_large``, ``too_deep``, ``too_many_items``, ``invalid_unicode``,
+            ``invalid_json``, ``not_an_object``, ``missing_type``, ``missing_field`` or ``wrong_type``.
         excerpt: the beginning of the frame, at most 200 bytes, with everything masked that may be secret; see
             `triplane.protocol.redact`.
     """
@@ -38,7 +39,7 @@ class DecodeError(ValueError):
 
 
 class EncodeError(ValueError):
-    """An object cannot be written as JSON: a lone surrogate, an integer beyond 64 bits, or no JSON type at all."""
+    """An object has no JSON form: a lone surrogate, an integer beyond 64 bits, something of another type."""
 
 
 @attrs.frozen
@@ -53,7 +54,7 @@ class ErrorDetail:
     type: str | None = None
     param: str | None = None
     message: str = ""
-    headers: Mapping[str, str] = NO_EXTRA
+    headers: Mapping[str, str] = attrs.field(default=NO_EXTRA, hash=False)
     """Headers that the error carries in place of HTTP's, names in lower case."""
     retry_after: float | None = None
     """Seconds to wait before another try, if the server said so."""
@@ -66,20 +67,21 @@ class ErrorDetail:
 def normalise_error(source: ServerEvent | Mapping[str, Any], *, now: float | None = None) -> ErrorDetail:
     """Bring an error into one form.
 
-    Accepts events (`ErrorEvent`, `ResponseFailed`, `ResponseSteerFailed`, `ResponseInjectFailed`) and JSON objects: a whole
-    frame, the body of an HTTP error, or just the error object.
-    Known shapes: the nested envelope with and without a status (OpenAI WebSocket-mode guide), the flat
-    one of server-sent events (openai-python 3.52.0), ``status_code`` for ``status``, headers beside or inside the error, ``detail`` for
-    ``message``, usage limits with ``resets_at``, ``response.failed``, ``response.error``, and no ``type`` at all. Every field may be
-    missing.
+    Accepts events (`ErrorEvent`, `ResponseFailed`, `ResponseSteerFailed`, `ResponseInjectFailed`) and JSON
+    objects: a whole frame, the body of an HTTP error, or just the error object. Known shapes: the nested
+    envelope with and without a status (OpenAI WebSocket-mode guide), the flat one of server-sent events
+    (openai-python 3.52.0), ``status_code`` for ``status``, headers beside or inside the error, ``detail`` for
+    ``message``, usage limits with ``resets_at``, ``response.failed``, ``response.error``, and no ``type`` at
+    all. Every field may be missing.
 
-    ``retry_after`` is read from the headers ``retry-after-ms`` and ``retry-after``; failing these, and only for rate limits, from words
-    such as "try again in 1.2s" in the message, because OpenAI says it nowhere else on a socket. This is the
-    one place where text is read.
+    ``retry_after`` is read from the headers ``retry-after-ms`` and ``retry-after``; failing these, and only
+    for rate limits, from words such as "try again in 1.2s" in the message, because OpenAI says it nowhere
+    else on a socket. This is the one place where text is read.
 
     Args:
         source: the event or JSON object.
-        now: seconds since 1970, to understand a ``retry-after`` that is a date. Without it such a date is passed over.
+        now: seconds since 1970, to understand a ``retry-after`` that is a date. Without it such a date is
+            passed over.
 
     Raises:
         ValueError: the event is not an error.
@@ -122,38 +124,40 @@ def retry_delay(headers: Mapping[str, str], *, now: float | None = None) -> floa
     seconds = _finite(value)
     if seconds is not None:
         return max(0.0, seconds)
-    if value is None or now is None:
-        return None
-    try:
-        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - now)
-    except (ValueError, OverflowError):
-        return None
+    date = None if value is None or now is None else _http_date(value)
+    return None if date is None or now is None else max(0.0, date - now)
 
 
 def _frame_of(source: ServerEvent | Mapping[str, Any]) -> Mapping[str, Any]:
     if isinstance(source, Mapping):
         return source
-    if source.type not in _ERROR_TYPES:
+    if source.type not in _EVENT_TYPES:
         raise ValueError(f"{source.type} is not an error")
     from .codec import to_wire  # noqa: PLC0415 - the codec raises our errors
 
     return to_wire(source)
 
 
-_ERROR_TYPES: Final = frozenset(
-    {"error", "response.error", "response.failed", "response.steer.failed", "response.inject.failed"}
+_EVENT_TYPES: Final = (
+    "error",
+    "response.error",
+    "response.failed",
+    "response.steer.failed",
+    "response.inject.failed",
 )
 
 
 def _body_of(frame: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The object with ``code`` and ``message``: nested in ``error``, in the response's ``error``, or the frame itself."""
-    response = frame.get("response")
-    error = (response if isinstance(response, Mapping) else frame).get("error")
+    """The object with ``code`` and ``message``: ``error``, the response's ``error``, or the frame itself."""
+    error, response = frame.get("error"), frame.get("response")
+    flat: Mapping[str, Any] = NO_EXTRA
+    if error is None and isinstance(response, Mapping):
+        error = response.get("error")
+    else:
+        # In a flat error, `type` is the event's if it names one, else the error's.
+        flat = {key: value for key, value in frame.items() if key != "type" or value not in _EVENT_TYPES}
     if isinstance(error, Mapping):
         return error
-    if isinstance(response, Mapping):
-        return NO_EXTRA
-    flat = {key: value for key, value in frame.items() if key != "type" or value not in _ERROR_TYPES}
     return flat if error is None else {"message": error, **flat}
 
 
@@ -179,6 +183,26 @@ def _text(value: object) -> str:
         return orjson.dumps(value).decode()
     except orjson.JSONEncodeError:
         return repr(value)
+
+
+_HTTP_DATE: Final = re.compile(r"[A-Z][a-z]{2}, (\d\d) ([A-Z][a-z]{2}) (\d{4}) (\d\d):(\d\d):(\d\d) GMT")
+_MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+
+def _http_date(value: str) -> float | None:
+    """Seconds since 1970 of a date as HTTP writes it (RFC 9110).
+
+    `email.utils` would do, but it imports sockets.
+    """
+    match = _HTTP_DATE.fullmatch(value)
+    if match is None or match[2] not in _MONTHS:
+        return None
+    day, year, hour, minute, second = (int(match[group]) for group in (1, 3, 4, 5, 6))
+    try:
+        date = datetime(year, _MONTHS.index(match[2]) + 1, day, hour, minute, second, tzinfo=UTC)
+    except ValueError:
+        return None
+    return date.timestamp()
 
 
 def _headers(value: object) -> dict[str, str]:

@@ -13,11 +13,28 @@ class Limits:
     """How much of a server is believed. A frame beyond a limit is a `DecodeError`."""
 
     max_bytes: int = attrs.field(default=64 * 2**20, validator=attrs.validators.gt(0))
-    """The size of a frame in bytes of UTF-8. A final event repeats the whole output, with its images, so it is large."""
-    max_depth: int = attrs.field(default=128, validator=attrs.validators.gt(0))
-    """How deep objects and arrays may be nested. The JSON writer stops at 254, and what came must go into the log."""
+    """The size of a frame in bytes of UTF-8.
+
+    A final event repeats the whole output, with its images, so it is large.
+    """
+    max_depth: int = attrs.field(default=200, validator=attrs.validators.gt(0))
+    """How deep objects and arrays may be nested.
+
+    The JSON writer stops at 254, and what came must go into the log.
+    """
     max_items: int = attrs.field(default=100_000, validator=attrs.validators.gt(0))
     """How many elements an array may have."""
+
+    # A character takes at most four bytes, an object or array at least two, an element at least two.
+    harmless: int = attrs.field(
+        init=False,
+        repr=False,
+        eq=False,
+        default=attrs.Factory(
+            lambda self: min(self.max_bytes // 4, 2 * self.max_depth, 2 * self.max_items), takes_self=True
+        ),
+    )
+    """A frame of at most that many characters cannot break a limit."""
 
 
 DEFAULT_LIMITS: Final = Limits()
@@ -47,15 +64,15 @@ def check_shape(data: str | bytes, raw: Any, limits: Limits) -> None:
         return
     level = [raw]
     for _ in range(limits.max_depth):
-        if any(len(c) > limits.max_items for c in level if c.__class__ is list):
+        if any(len(c) > limits.max_items for c in level if type(c) is list):
             raise DecodeError(
                 "too_many_items", f"array of more than {limits.max_items} elements", excerpt(data)
             )
         level = [
             value
             for container in level
-            for value in (container.values() if container.__class__ is dict else container)
-            if value.__class__ is dict or value.__class__ is list
+            for value in (container.values() if type(container) is dict else container)
+            if type(value) is dict or type(value) is list
         ]
         if not level:
             return

@@ -1,4 +1,7 @@
-"""Values of request options. Requests take these classes or plain mappings; responses and items give the classes."""
+"""Values of request options.
+
+Requests take these classes or plain mappings; responses and items give the classes.
+"""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -13,8 +16,9 @@ from ._wire import JSON, Wire
 class ReasoningOptions(Wire):
     """How to think.
 
-    ``effort`` is none, minimal, low, medium, high, xhigh or max; ``summary`` auto, concise or detailed; ``mode`` standard or pro;
-    ``context`` auto, current_turn or all_turns. ``generate_summary`` is the old name of ``summary``.
+    ``effort`` is none, minimal, low, medium, high, xhigh or max; ``summary`` auto, concise or detailed;
+    ``mode`` standard or pro; ``context`` auto, current_turn or all_turns. ``generate_summary`` is the old
+    name of ``summary``.
     """
 
     tagged: ClassVar[bool] = False
@@ -140,7 +144,7 @@ class McpChoice(ToolChoice):
 
 @attrs.frozen(eq=False, repr=False)
 class Prompt(Wire):
-    """A prompt template that is stored on the server, with values for its variables: text, or content parts."""
+    """A prompt that is stored on the server, with values for its variables: text, or content parts."""
 
     tagged: ClassVar[bool] = False
     id: str

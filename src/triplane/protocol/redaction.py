@@ -6,16 +6,20 @@ from typing import Final
 MASK: Final = "***"
 
 _TOKEN: Final = re.compile(
-    r"\b(?i:bearer|basic)\s+[^\s\"',;]+"  # an Authorization header
+    r"\b(?i:bearer|basic)\s+[^\s\"',;]+"  # of an Authorization header
     r"|\b(?:sk|rk|pk|sess|ak|gh[pousr]|glpat|xox[a-z]|AKIA|ASIA|AIza|eyJ)[-_A-Za-z0-9.]{6,}"  # known prefixes, JWTs
-    r"|(?=[a-z_]*[A-Z0-9+/=-])[A-Za-z0-9+/_=-]{24,}"  # long base64, hex, UUIDs; but not long lower_case_names
+    r"|[A-Za-z0-9+/_=-]{24,}"  # long base64, hex, UUIDs, or a long name
     r"|\d{9,}"  # long numbers
 )
 """Things that look like credentials, wherever they stand."""
 
+_NAME: Final = re.compile(r"[a-z_]+")
+
+_HEADER: Final = re.compile(r"(?i)\b((?:proxy-)?authorization|(?:set-)?cookie)(['\"]?\s*[:=]\s*)[^\r\n\"]+")
+"""Headers of which every word is secret."""
+
 _NAMED: Final = re.compile(
-    r"(?i)\b((?:proxy-)?authorization|(?:api|access|secret|private)[-_ ]?key|[a-z_]*token|secret|passwo?r?d|(?:set-)?cookie)\b"
-    r"(\s*[:=]\s*)[^\s,;&\"]+"
+    r"(?i)\b((?:api|access|secret|private)[-_ ]?key|[a-z_]{0,40}token|secret|passwo?r?d)(['\"]?\s*[:=]\s*['\"]?)[^\s,;&'\"]+"
 )
 """``name: value`` and ``name=value`` in text that is not JSON."""
 
@@ -27,10 +31,11 @@ _VOCABULARY: Final = re.compile(r"[a-z_]{1,64}(?:\.[a-z_]{1,64}){0,3}")
 def redact(text: str) -> str:
     """Mask whatever in a frame, or in other text, may be secret.
 
-    In JSON the keys and short numbers stay and every string becomes ``"***"``, except lower-case words under the keys
-    ``type``, ``code``, ``status``, ``role`` and ``object``: they are vocabulary of the protocol. A string that is cut off is masked up to the
-    end. Everywhere, things that look like credentials are masked: bearer tokens, keys with known prefixes, what follows names
-    such as ``api_key=``, and long runs of base64 or of digits.
+    In JSON the keys and short numbers stay and every string becomes ``"***"``, except lower-case words under
+    the keys ``type``, ``code``, ``status``, ``role`` and ``object``: they are vocabulary of the protocol. A
+    string that is cut off is masked up to the end. Everywhere, things that look like credentials are masked:
+    bearer tokens, keys with known prefixes, what follows names such as ``api_key=``, and long runs of base64
+    or of digits.
     """
     shown = []
     end = 0
@@ -40,7 +45,7 @@ def redact(text: str) -> str:
         body, closing, colon = match.groups()
         if colon:
             key = body
-            shown.append(f'"{_TOKEN.sub(MASK, body)}"{colon}')
+            shown.append(f'"{_mask_tokens(body)}"{colon}')
         else:
             vocabulary = closing and key in _SHOWN_KEYS and _VOCABULARY.fullmatch(body)
             shown.append(match.group() if vocabulary or not body else f'"{MASK}{closing}')
@@ -54,8 +59,18 @@ def excerpt(data: str | bytes, limit: int = 200) -> str:
     """The beginning of a frame, redacted, at most ``limit`` bytes of UTF-8."""
     head = data[: 4 * limit]
     text = head.decode("utf-8", "replace") if isinstance(head, bytes) else head
+    if len(head) < len(data):
+        # Half a credential may not look like one.
+        text = _LAST_WORD.sub(MASK, text)
     return redact(text).encode("utf-8", "replace")[:limit].decode("utf-8", "ignore")
 
 
+_LAST_WORD: Final = re.compile(r"[^\s\"{}\[\],:]+\Z")
+
+
+def _mask_tokens(text: str) -> str:
+    return _TOKEN.sub(lambda match: match.group() if _NAME.fullmatch(match.group()) else MASK, text)
+
+
 def _mask_plain(text: str) -> str:
-    return _TOKEN.sub(MASK, _NAMED.sub(rf"\1\2{MASK}", text))
+    return _mask_tokens(_NAMED.sub(rf"\1\2{MASK}", _HEADER.sub(rf"\1\2{MASK}", text)))

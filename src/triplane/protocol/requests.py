@@ -1,10 +1,11 @@
 """What a client sends: the three client events, and the settings that an agent fixes for its requests.
 
-Fields and their meaning follow openai-python 3.52.0 (``responses_client_event``) and the OpenAI WebSocket-mode guide. An
-option that is ``None`` is not sent at all: the API rejects explicit nulls in places. To send one on purpose, put it into ``extra``.
+Fields and their meaning follow openai-python 3.52.0 (``responses_client_event``) and the OpenAI
+WebSocket-mode guide. An option that is ``None`` is not sent at all: the API rejects explicit nulls in places.
+To send one on purpose, put it into ``extra``.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 import attrs
@@ -28,10 +29,31 @@ from .options import (
 )
 from .tool_definitions import ToolDefinition
 
+# Converters that say to type checkers what `Wire` does at run time: a list is taken for the tuple that is meant.
 
-def _frozen(value: Any) -> Any:
-    """Take a list for the tuple that is meant."""
-    return tuple(value) if isinstance(value, list) else value
+
+def _input(value: str | Iterable[Item | JSON] | None) -> str | tuple[Item | JSON, ...] | None:
+    return value if value is None or isinstance(value, str) else tuple(value)
+
+
+def _some_input(value: str | Iterable[Item | JSON]) -> str | tuple[Item | JSON, ...]:
+    return value if isinstance(value, str) else tuple(value)
+
+
+def _outputs(value: Iterable[Item | JSON]) -> tuple[Item | JSON, ...]:
+    return tuple(value)
+
+
+def _tools(value: Iterable[ToolDefinition | JSON] | None) -> tuple[ToolDefinition | JSON, ...] | None:
+    return None if value is None else tuple(value)
+
+
+def _names(value: list[str] | tuple[str, ...] | None) -> tuple[str, ...] | None:
+    return None if value is None else tuple(value)
+
+
+def _rules(value: Iterable[ContextManagement | JSON] | None) -> tuple[ContextManagement | JSON, ...] | None:
+    return None if value is None else tuple(value)
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -51,7 +73,7 @@ class RequestOptions(Wire):
     max_output_tokens: int | None = attrs.field(default=None, kw_only=True)
     max_tool_calls: int | None = attrs.field(default=None, kw_only=True)
     truncation: str | None = attrs.field(default=None, kw_only=True)
-    include: tuple[str, ...] | None = attrs.field(default=None, kw_only=True, converter=_frozen)
+    include: tuple[str, ...] | None = attrs.field(default=None, kw_only=True, converter=_names)
     service_tier: str | None = attrs.field(default=None, kw_only=True)
     store: bool | None = attrs.field(default=None, kw_only=True)
     """The server's default is true."""
@@ -63,7 +85,7 @@ class RequestOptions(Wire):
     safety_identifier: str | None = attrs.field(default=None, kw_only=True)
     user: str | None = attrs.field(default=None, kw_only=True)
     context_management: tuple[ContextManagement | JSON, ...] | None = attrs.field(
-        default=None, kw_only=True, converter=_frozen
+        default=None, kw_only=True, converter=_rules
     )
     moderation: ModerationOptions | JSON | None = attrs.field(default=None, kw_only=True)
     image: ImageOptions | JSON | None = attrs.field(default=None, kw_only=True)
@@ -98,16 +120,17 @@ class UnknownRequest(ClientEvent):
 class ResponseCreate(RequestOptions, ClientEvent):
     """Ask for a response.
 
-    ``instructions``, ``tools`` and options are not inherited through ``previous_response_id``; they go with every request.
+    ``instructions``, ``tools`` and options are not inherited through ``previous_response_id``; they go with
+    every request.
     """
 
     type: ClassVar[str] = "response.create"
 
     model: str | None = None
-    input: str | tuple[Item | JSON, ...] | None = attrs.field(default=None, converter=_frozen)
+    input: str | tuple[Item | JSON, ...] | None = attrs.field(default=None, converter=_input)
     """Text, or items: typed, or the JSON objects that came over the wire."""
     instructions: str | None = None
-    tools: tuple[ToolDefinition | JSON, ...] | None = attrs.field(default=None, converter=_frozen)
+    tools: tuple[ToolDefinition | JSON, ...] | None = attrs.field(default=None, converter=_tools)
     previous_response_id: str | None = None
     """Continue from this response. Excludes ``conversation``."""
     conversation: str | Conversation | JSON | None = None
@@ -132,7 +155,7 @@ class ResponseSteer(ClientEvent):
 
     previous_response_id: str
     """The running response."""
-    input: str | tuple[Item | JSON, ...] = attrs.field(converter=_frozen)
+    input: str | tuple[Item | JSON, ...] = attrs.field(converter=_some_input)
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -142,7 +165,7 @@ class ResponseInject(ClientEvent):
     type: ClassVar[str] = "response.inject"
 
     response_id: str
-    input: tuple[Item | JSON, ...] = attrs.field(converter=_frozen)
+    input: tuple[Item | JSON, ...] = attrs.field(converter=_outputs)
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -155,11 +178,13 @@ class ModelSettings(RequestOptions):
     tagged: ClassVar[bool] = False
 
     def apply_to(self, request: ResponseCreate) -> ResponseCreate:
-        """The request with these settings where it has none of its own."""
+        """The request with these settings where it has none of its own, not even in its ``extra``."""
         changes: dict[str, Any] = {
             name: getattr(self, name)
             for name in _OPTION_NAMES
-            if getattr(request, name) is None and getattr(self, name) is not None
+            if getattr(request, name) is None
+            and name not in request.extra
+            and getattr(self, name) is not None
         }
         if self.extra:
             changes["extra"] = {**self.extra, **request.extra}

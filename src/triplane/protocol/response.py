@@ -103,8 +103,8 @@ class IncompleteDetails(Wire):
 class InputTransformation(Wire):
     """Something that the server left out of the input, such as reasoning of another model.
 
-    ``type`` is ``reasoning``, ``action`` ``removed``; ``reason`` is organization_mismatch, end_user_mismatch, model_mismatch,
-    prefix_mismatch or turn_boundary.
+    ``type`` is ``reasoning``, ``action`` ``removed``; ``reason`` is organization_mismatch, end_user_mismatch,
+    model_mismatch, prefix_mismatch or turn_boundary.
     """
 
     tagged: ClassVar[bool] = False
@@ -166,7 +166,8 @@ class Moderation(Wire):
 class PromptCacheDiagnostics(Wire):
     """Why the prompt cache was of use or not.
 
-    ``type`` is cache_hit, cache_miss, comparison_response_not_found or unavailable; the other fields come with a miss.
+    ``type`` is cache_hit, cache_miss, comparison_response_not_found or unavailable; the other fields come
+    with a miss.
     """
 
     tagged: ClassVar[bool] = False

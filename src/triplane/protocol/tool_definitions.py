@@ -1,7 +1,7 @@
 """Definitions of tools: the entries of a request's ``tools``.
 
-A tool's own function is not here; these classes only say what the model is told. Types and fields follow openai-python
-3.52.0.
+A tool's own function is not here; these classes only say what the model is told. Types and fields follow
+openai-python 3.52.0.
 """
 
 from collections.abc import Mapping
@@ -243,7 +243,10 @@ class ComparisonFilter(Wire):
 
 @attrs.frozen(eq=False, repr=False)
 class CompoundFilter(Wire):
-    """Combine filters; ``type`` is and or or. The filters inside are plain mappings, because they may be nested."""
+    """Combine filters; ``type`` is and or or.
+
+    The filters inside are plain mappings, because they may be nested.
+    """
 
     tagged: ClassVar[bool] = False
     type: str
@@ -282,7 +285,7 @@ class FileSearchTool(ToolDefinition):
 
 @attrs.frozen(eq=False, repr=False)
 class UserLocation(Wire):
-    """About where the user is. ``type`` is ``approximate``, ``country`` an ISO code, ``timezone`` an IANA name."""
+    """Where the user is: ``type`` is ``approximate``, ``country`` an ISO code, ``timezone`` an IANA name."""
 
     tagged: ClassVar[bool] = False
     type: str | None = None
@@ -337,7 +340,10 @@ class WebSearchPreviewTool20250311(WebSearchPreviewTool):
 
 @attrs.frozen(eq=False, repr=False)
 class CodeInterpreterContainer(Wire):
-    """A container that the server makes for code. ``type`` is ``auto``, ``memory_limit`` 1g, 4g, 16g or 64g."""
+    """A container that the server makes for code.
+
+    ``type`` is ``auto``, ``memory_limit`` 1g, 4g, 16g or 64g.
+    """
 
     tagged: ClassVar[bool] = False
     type: str

@@ -1,6 +1,7 @@
 """What every server event has, and the few shapes that most of them share.
 
-Most events only differ in their ``type``: they add no field to one of the shapes below, and so cost next to nothing to create.
+Most events only differ in their ``type``: they add no field to one of the shapes below, and so cost next to
+nothing to create.
 """
 
 from collections.abc import Mapping
@@ -18,8 +19,8 @@ from ._catalogue import CLASS_OF_TYPE
 class ServerEvent(Wire):
     """One message of the server. Base of all event classes.
 
-    Tell events apart with ``match`` on their classes, or by ``type``. A type that this version does not know arrives
-    as `UnknownEvent`; it is meant to be passed over, not to fail (OpenAI WebSocket-mode guide).
+    Tell events apart with ``match`` on their classes, or by ``type``. A type that this version does not know
+    arrives as `UnknownEvent`; it is meant to be passed over, not to fail (OpenAI WebSocket-mode guide).
     """
 
     type: ClassVar[str]
@@ -32,7 +33,7 @@ class ServerEvent(Wire):
 
     @property
     def agent_name(self) -> str | None:
-        """The agent that the event belongs to, such as ``/root/research``: the multi-agent beta's ``agent``."""
+        """The agent that the event belongs to, such as ``/root/research`` (multi-agent beta)."""
         agent = self.extra.get("agent")
         name = agent.get("agent_name") if isinstance(agent, Mapping) else None
         return name if isinstance(name, str) else None
@@ -40,7 +41,10 @@ class ServerEvent(Wire):
 
 @attrs.frozen(eq=False, repr=False)
 class UnknownEvent(ServerEvent):
-    """An event of a type that this version does not know: a vendor's, or a newer one. All of it is in ``extra``."""
+    """An event of a type that this version does not know: a vendor's, or a newer one.
+
+    All of it is in ``extra``.
+    """
 
     type: str  # type: ignore[misc]  # pyright: ignore[reportIncompatibleVariableOverride]
 

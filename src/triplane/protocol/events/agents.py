@@ -1,4 +1,7 @@
-"""What became of a `ResponseInject` (multi-agent beta). The answers carry no call id and come in the order of the requests."""
+"""What became of a `ResponseInject` (multi-agent beta).
+
+The answers carry no call id and come in the order of the requests.
+"""
 
 from typing import ClassVar
 

@@ -1,6 +1,7 @@
 """Calls of the client's own tools, as their arguments are written.
 
-None of these events has a ``call_id``: it is on the item, which `ResponseOutputItemAdded` and `ResponseOutputItemDone` carry.
+None of these events has a ``call_id``: it is on the item, which `ResponseOutputItemAdded` and
+`ResponseOutputItemDone` carry.
 """
 
 from typing import ClassVar

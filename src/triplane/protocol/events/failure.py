@@ -16,10 +16,11 @@ if TYPE_CHECKING:
 class ErrorEvent(ServerEvent):
     """Something failed: a request was rejected, a response broke off, or the connection reached a limit.
 
-    It ends the response it belongs to; no ``response.failed`` follows. Without a ``stream_id`` it belongs to the default
-    lane or to the connection (OpenAI WebSocket-mode guide).
+    It ends the response it belongs to; no ``response.failed`` follows. Without a ``stream_id`` it belongs to
+    the default lane or to the connection (OpenAI WebSocket-mode guide).
 
-    The fields are what came; servers differ in what they send where, and ``detail`` is the same for all of them.
+    The fields are what came; servers differ in what they send where, and ``detail`` is the same for all of
+    them.
     """
 
     type: ClassVar[str] = "error"
@@ -28,7 +29,7 @@ class ErrorEvent(ServerEvent):
 
     @property
     def detail(self) -> "ErrorDetail":
-        """What went wrong, in one form for all servers: `normalise_error` of this event."""
+        """What went wrong, in one form for all servers: `normalise_error` of this event, without a clock."""
         from triplane.protocol.errors import normalise_error  # noqa: PLC0415 - errors know events
 
         return normalise_error(self)

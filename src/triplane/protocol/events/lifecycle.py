@@ -1,29 +1,31 @@
 """The life of a response: created, queued, in progress, and one of three ends."""
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import attrs
 
 from triplane.protocol._wire import JSON, Payload
-from triplane.protocol.response import Response
 
 from ._base import ServerEvent
 
+if TYPE_CHECKING:
+    from triplane.protocol.response import Response
 
-def _payload(given: Response | JSON | Payload[Response]) -> Payload[Response]:
-    return Payload.of(Response, given)
+
+def _payload(given: "Response | JSON | Payload[Response]") -> "Payload[Response]":
+    return Payload.of("Response", given)
 
 
 @attrs.frozen(eq=False, repr=False)
 class ResponseEvent(ServerEvent):
     """An event that carries the whole response as it stands. Base of the six lifecycle events."""
 
-    __match_args__ = ("response",)  # pyright: ignore[reportAssignmentType]
+    __match_args__: ClassVar[tuple[Literal["response"]]] = ("response",)  # pyright: ignore[reportIncompatibleVariableOverride]
 
-    _response: Payload[Response] = attrs.field(alias="response", converter=_payload)
+    _response: Payload["Response"] = attrs.field(alias="response", converter=_payload)
 
     @property
-    def response(self) -> Response:
+    def response(self) -> "Response":
         """The response, structured on first access."""
         return self._response.value
 
@@ -64,8 +66,8 @@ class ResponseCompleted(ResponseEvent):
 class ResponseIncomplete(ResponseEvent):
     """Terminal: the response stopped early; ``incomplete_details.reason`` says why.
 
-    An incomplete function call has truncated arguments and must not be run. The reason ``steered`` means that a
-    successor follows without being asked for.
+    An incomplete function call has truncated arguments and must not be run. The reason ``steered`` means that
+    a successor follows without being asked for.
     """
 
     __slots__ = ()

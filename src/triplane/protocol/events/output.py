@@ -1,6 +1,6 @@
 """Output items and content parts, as they open and close."""
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import attrs
 
@@ -23,7 +23,7 @@ def _part(given: ContentPart | JSON | Payload[ContentPart]) -> Payload[ContentPa
 class OutputItemEvent(ServerEvent):
     """An event that carries an output item."""
 
-    __match_args__ = ("item", "output_index")  # pyright: ignore[reportAssignmentType]
+    __match_args__: ClassVar[tuple[Literal["item"], Literal["output_index"]]] = ("item", "output_index")  # pyright: ignore[reportIncompatibleVariableOverride]
 
     _item: Payload[Item] = attrs.field(alias="item", converter=_item)
     output_index: int
@@ -35,7 +35,10 @@ class OutputItemEvent(ServerEvent):
 
     @property
     def raw_item(self) -> JSON:
-        """The item as the JSON object that came over the wire, ready to be replayed. Shared: do not change it."""
+        """The item as the JSON object that came over the wire, ready to be replayed.
+
+        Shared: do not change it.
+        """
         return self._item.raw
 
 
@@ -57,7 +60,9 @@ class ResponseOutputItemDone(OutputItemEvent):
 class ContentPartEvent(ContentEvent):
     """An event that carries a content part."""
 
-    __match_args__ = ("item_id", "output_index", "content_index", "part")  # pyright: ignore[reportAssignmentType]
+    __match_args__: ClassVar[  # pyright: ignore[reportIncompatibleVariableOverride]
+        tuple[Literal["item_id"], Literal["output_index"], Literal["content_index"], Literal["part"]]
+    ] = ("item_id", "output_index", "content_index", "part")
 
     _part: Payload[ContentPart] = attrs.field(alias="part", converter=_part)
 

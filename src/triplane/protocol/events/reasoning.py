@@ -1,6 +1,6 @@
 """Reasoning: summaries, if the request asks for them, and raw text from models that show it."""
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import attrs
 
@@ -18,7 +18,9 @@ def _part(given: ContentPart | JSON | Payload[ContentPart]) -> Payload[ContentPa
 class SummaryPartEvent(SummaryEvent):
     """An event that carries a part of a reasoning summary."""
 
-    __match_args__ = ("item_id", "output_index", "summary_index", "part")  # pyright: ignore[reportAssignmentType]
+    __match_args__: ClassVar[  # pyright: ignore[reportIncompatibleVariableOverride]
+        tuple[Literal["item_id"], Literal["output_index"], Literal["summary_index"], Literal["part"]]
+    ] = ("item_id", "output_index", "summary_index", "part")
 
     _part: Payload[ContentPart] = attrs.field(alias="part", converter=_part)
 

@@ -1,7 +1,8 @@
 """What became of a `ResponseSteer` (OpenAI steering guide).
 
-Accepted is not applied: a steer takes effect with the ``response.created`` of the successor, which may follow by itself or, after
-``response.steer.pending``, once the client has sent the outputs that the parent waits for.
+Accepted is not applied: a steer takes effect with the ``response.created`` of the successor, which may follow
+by itself or, after ``response.steer.pending``, once the client has sent the outputs that the parent waits
+for.
 """
 
 from typing import ClassVar
@@ -16,7 +17,10 @@ from ._base import ServerEvent
 
 @attrs.frozen(eq=False, repr=False)
 class Steer(Wire):
-    """Which steer it is about. ``id`` is absent and ``input`` present on one that was never accepted or is handed back."""
+    """Which steer it is about.
+
+    ``id`` is absent and ``input`` present on one that was never accepted or is handed back.
+    """
 
     tagged: ClassVar[bool] = False
     previous_response_id: str
@@ -26,7 +30,7 @@ class Steer(Wire):
 
 @attrs.frozen(eq=False, repr=False)
 class RequiredInput(Wire):
-    """A stub of an item that the client owes before the steer can take effect, such as a function's output."""
+    """A stub of an item that the client owes before the steer takes effect, such as a function's output."""
 
     tagged: ClassVar[bool] = False
     type: str
@@ -46,7 +50,7 @@ class ResponseSteerAccepted(ServerEvent):
 
 @attrs.frozen(eq=False, repr=False)
 class ResponseSteerPending(ServerEvent):
-    """The steer waits for outputs of the client: send one ``response.create`` with all of them, without the steer's text."""
+    """The steer waits: send one ``response.create`` with all required outputs, without the steer's text."""
 
     type: ClassVar[str] = "response.steer.pending"
     steer: Steer

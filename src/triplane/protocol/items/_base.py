@@ -131,8 +131,8 @@ EXTRA_NAMES: Final[Mapping[str, tuple[str, ...]]] = {
 def kind_of(raw: Mapping[str, Any]) -> object:
     """The kind of an item: its ``type``, and for messages what else tells them apart.
 
-    A message with the role ``assistant`` and a list of parts is what a model wrote. Two input items may leave their ``type``
-    out: messages, and references, which then have nothing but an ``id``.
+    A message with the role ``assistant`` and a list of parts is what a model wrote. Two input items may leave
+    their ``type`` out: messages, and references, which then have nothing but an ``id``.
     """
     kind = raw.get("type")
     if kind == "message" and raw.get("role") == "assistant" and isinstance(raw.get("content"), list):
@@ -175,6 +175,9 @@ class Item(Wire):
 
 @attrs.frozen(eq=False, repr=False)
 class UnknownItem(Item):
-    """An item of a type that this version does not know, or that does not fit its class. All of it is in ``extra``."""
+    """An item of a type that this version does not know, or that does not fit its class.
+
+    All of it is in ``extra``.
+    """
 
     type: str  # type: ignore[misc]  # pyright: ignore[reportIncompatibleVariableOverride]

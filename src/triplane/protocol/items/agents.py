@@ -1,4 +1,7 @@
-"""Agents that the server runs beside each other (multi-agent beta). Replay these items unchanged; the client executes none."""
+"""Agents that the server runs beside each other (multi-agent beta).
+
+Replay these items unchanged; the client executes none.
+"""
 
 from typing import ClassVar
 

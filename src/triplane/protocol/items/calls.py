@@ -46,7 +46,10 @@ class ProgramCaller(Caller):
 
 @attrs.frozen(eq=False, repr=False)
 class FunctionCall(Item):
-    """The model wants a function called. ``arguments`` is JSON text, complete once ``status`` is ``completed``."""
+    """The model wants a function called.
+
+    ``arguments`` is JSON text, complete once ``status`` is ``completed``.
+    """
 
     type: ClassVar[str] = "function_call"
     call_id: str
@@ -61,7 +64,10 @@ class FunctionCall(Item):
 
 @attrs.frozen(eq=False, repr=False)
 class FunctionCallOutput(Item):
-    """What a function returned: text, or parts. Every call that is not async needs its output in the next request."""
+    """What a function returned: text, or parts.
+
+    Every call that is not async needs its output in the next request.
+    """
 
     type: ClassVar[str] = "function_call_output"
     output: str | tuple[ContentPart, ...]

@@ -1,4 +1,7 @@
-"""Calls of tools that the server runs itself: searches, the code interpreter, images. The client never executes these."""
+"""Calls of tools that the server runs itself: searches, the code interpreter, images.
+
+The client never executes these.
+"""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar

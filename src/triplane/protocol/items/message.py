@@ -13,7 +13,8 @@ from ._base import Item
 class InputMessage(Item):
     """A message to the model.
 
-    ``role`` is user, system, developer or, to show the model an answer, assistant; ``content`` is text or parts.
+    ``role`` is user, system, developer or, to show the model an answer, assistant; ``content`` is text or
+    parts.
     """
 
     type: ClassVar[str] = "message"

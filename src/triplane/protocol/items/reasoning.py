@@ -13,8 +13,8 @@ from ._base import Item
 class Reasoning(Item):
     """What the model thought before the next item. Replay it unchanged, before the call or message it led to.
 
-    ``encrypted_content`` lets a server that stores nothing take it back; the value in `ResponseOutputItemDone` is the
-    one to keep, earlier ones may be partial.
+    ``encrypted_content`` lets a server that stores nothing take it back; the value in
+    `ResponseOutputItemDone` is the one to keep, earlier ones may be partial.
     """
 
     type: ClassVar[str] = "reasoning"

@@ -35,7 +35,10 @@ class ToolSearchOutput(Item):
 
 @attrs.frozen(eq=False, repr=False)
 class AdditionalTools(Item):
-    """More tools from here on, added without touching the cached beginning of the prompt. ``role`` is developer on input."""
+    """More tools from here on, added without touching the cached beginning of the prompt.
+
+    ``role`` is developer on input.
+    """
 
     type: ClassVar[str] = "additional_tools"
     role: str
