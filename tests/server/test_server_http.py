@@ -154,6 +154,15 @@ async def test_frames_right_behind_the_head_are_not_lost(connect):
     assert await client.stream.receive_some() == b"\x8a\x04ping"
 
 
+async def test_only_the_head_counts_against_its_limit(connect):
+    client = await connect(upgrade=False)
+    pings = b"\x89\x84\0\0\0\0ping" * 1000
+
+    await client.stream.send_all(head(target="/v1/responses", headers={**UPGRADE, "X": "x" * 62_000}) + pings)
+
+    assert (await answer(client))[0] == 101
+
+
 @pytest.mark.parametrize(
     "target", ["/v1/responses", "/responses", "/v1/responses?model=x", "ws://h/v1/responses"]
 )
@@ -278,6 +287,14 @@ async def test_refused_upgrades(connect):
     assert (second.value.status, second.value.error) == (429, {"message": "slow down"})
     assert client.server.statistics().upgrades == 3
     assert client.server.statistics().upgrades_refused == 2
+
+
+@pytest.mark.parametrize(("status", "kind"), [(200, "invalid_request_error"), (500, "server_error")])
+async def test_any_final_status_can_refuse(connect, status, kind):
+    with pytest.raises(Rejected) as caught:
+        await connect(faults=[RefuseUpgrade(status)])
+
+    assert (caught.value.status, caught.value.error["type"]) == (status, kind)
 
 
 async def test_every_upgrade_refused(connect):

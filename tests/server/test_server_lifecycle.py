@@ -13,7 +13,7 @@ from server_client import Client, Closed, create
 from trio.testing import lockstep_stream_pair, memory_stream_pair, wait_all_tasks_blocked
 
 from triplane.server import CloseSocket, Drop, Ids, Server, Stall
-from triplane.server.wire import GuardedStream, Traffic
+from triplane.server.wire import GuardedStream, Socket, Traffic
 
 
 async def end_of(client) -> Closed:
@@ -68,9 +68,20 @@ async def test_a_client_that_does_not_read(connect, autojump_clock):
     assert (await other.ask("WAIT 5000\nSAY 1 y")).text == "y"
     await trio.sleep(24.9)
     assert client.server.statistics().connections_now == 2
-    await trio.sleep(0.2)
+    await trio.sleep(1.2)  # and a second in which the client might have said goodbye
     assert client.server.statistics().connections_now == 1
     assert (await other.ask("hello")).text == "echo: hello"
+
+
+@pytest.mark.parametrize("said", [b"\x89\x80\0\0\0\0", b"\x88\x80\0\0\0\0"], ids=["ping", "close"])
+async def test_a_client_that_does_not_read_our_answers(connect, autojump_clock, said):
+    client = await connect(pair=lockstep_stream_pair, send_timeout=30)
+    await client.stream.send_all(said)
+
+    await trio.sleep(29.9)
+    assert client.server.statistics().connections_now == 1
+    await trio.sleep(1.2)
+    assert client.server.statistics().connections_now == 0
 
 
 async def test_a_client_that_sends_more_than_can_wait(connect, autojump_clock):
@@ -147,6 +158,19 @@ async def test_a_large_message_in_fragments(connect, autojump_clock):
     await client.stream.send_all(client.ws.send(text(" " * 900)))
 
     assert (await end_of(client)).code == 1009
+
+
+@pytest.mark.parametrize("data", [b"\x81\xfe\x07\xd1\0\0\0\0" + b"x" * 2001, b"\x83\x80\0\0\0\0"])
+async def test_one_close_frame_and_then_the_end(connect, autojump_clock, data):
+    client = await connect(max_message_size=LIMIT)
+    await client.stream.send_all(data)
+
+    received = b""
+    while piece := await client.stream.receive_some():
+        received += piece
+
+    assert received[:1] == b"\x88"
+    assert len(received) == 2 + received[1]
 
 
 async def test_after_too_large_a_message_the_rest_is_read(connect, autojump_clock):
@@ -454,9 +478,28 @@ async def test_the_same_requests_get_the_same_bytes(autojump_clock):
     assert b'"type":"response.completed"' in first
 
 
+@pytest.mark.parametrize("size", [0, 125, 126, 127, 65_535, 65_536, 65_537])
+async def test_frames_of_all_sizes(nursery, size):
+    ours, theirs = memory_stream_pair()
+    stream = GuardedStream(
+        theirs, key=b"dGhlIHNhbXBsZSBub25jZQ==", rest=b"", traffic=Traffic(), send_timeout=60
+    )
+    socket = await Socket.accept(nursery, stream, max_message_size=1)
+    answer = await ours.receive_some()
+    client = wsproto.connection.Connection(wsproto.connection.ConnectionType.CLIENT)
+
+    await socket.send([b"x" * size, b"y"])
+    client.receive_data(await ours.receive_some())
+
+    assert answer.startswith(b"HTTP/1.1 101 ")
+    messages = [(event.data, event.message_finished) for event in client.events()]
+    assert messages == [("x" * size, True), ("y", True)]
+    nursery.cancel_scope.cancel()
+
+
 async def test_an_interrupted_write_dooms_the_stream():
     ours, theirs = lockstep_stream_pair()
-    stream = GuardedStream(theirs, key=b"", rest=b"", traffic=Traffic())
+    stream = GuardedStream(theirs, key=b"", rest=b"", traffic=Traffic(), send_timeout=60)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(stream.send_all, b"half a fra")
         await wait_all_tasks_blocked()

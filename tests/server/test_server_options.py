@@ -111,6 +111,12 @@ def test_bad_options(options):
     assert name in str(caught.value) or "model" in name
 
 
+def test_the_least_of_everything():
+    Server(
+        latency=0, delta_delay=0, max_stored=0, max_message_size=1, max_queued_bytes=1, faults=[], api_key="k"
+    )
+
+
 @pytest.mark.parametrize(
     ("fault", "arguments"),
     [

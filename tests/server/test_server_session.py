@@ -43,7 +43,11 @@ async def test_text(connect):
         "response.in_progress",
         "response.completed",
     ]
-    assert len({event.get("item_id", "msg_000002") for event in turn.events}) == 1
+    assert {event["item_id"] for event in turn.events if "item_id" in event} == {
+        turn.response["output"][0]["id"]
+    }
+    assert {event["content_index"] for event in turn.events if "content_index" in event} == {0}
+    assert {event["output_index"] for event in turn.events if "output_index" in event} == {0}
 
 
 async def test_calls_are_items_of_one_response(connect):
@@ -311,6 +315,7 @@ async def test_settings_are_shown_again(connect):
             }
             assert shown["tools"] == [{"description": None, "strict": True, **TOOL}]
             assert shown["created_at"] == 1_800_000_000
+            assert shown["background"] is False
 
 
 async def test_what_the_server_has_no_use_for_is_ignored(connect):

@@ -188,7 +188,9 @@ def test_without_tools(folder):
     for tools in ([], unknown):
         turns, report, _ = survey(by(folder), tools)
         assert turns == []
-        assert "no tool" in report
+        assert report == (
+            "I have no tool to survey anything with. I know list_files, read_text, search_text, run_command."
+        )
 
 
 @pytest.mark.parametrize("count", range(1, 5))
@@ -226,6 +228,30 @@ def test_a_file_with_more_lines_than_were_counted():
     assert figures(report)[0]["lines"] == "unknown"
     assert "I read a." in report
     assert "did not work" not in report
+
+
+def test_named_files_alone(folder):
+    (folder.root / "a b.txt").write_text("TODO\nFIXME\n\n")
+    prompt = "Survey:\nfile: a b.txt\nfile: src/module_1.py"
+
+    def answer(name, arguments):
+        if name == "list_files":
+            return (
+                f"{(folder.root / arguments['path']).stat().st_size}\t{arguments['path']}\n1 files, 1 bytes"
+            )
+        if name == "search_text":
+            return (
+                folder.run_command(f"grep -Hn {arguments['pattern']} '{arguments['path']}'")
+                + "\n1 matches in 1 files"
+            )
+        return by(folder)(name, arguments)
+
+    turns, report, _ = survey(answer, text=prompt)
+
+    values, largest = figures(report)
+    assert (values["files"], values["bytes"], values["lines"]) == ("2", "85", "14")
+    assert largest == ["src/module_1.py (73)", "a b.txt (12)"]
+    assert [arguments["path"] for _, arguments in turns[0]] == ["a b.txt", "src/module_1.py"]
 
 
 def test_an_empty_folder(tmp_path):

@@ -155,7 +155,13 @@ class Server:
                 pass
 
     async def _websocket(self, transport: trio.abc.Stream, head: Head, key: bytes) -> None:
-        stream = GuardedStream(transport, key=key, rest=head.rest, traffic=self._shared.traffic)
+        stream = GuardedStream(
+            transport,
+            key=key,
+            rest=head.rest,
+            traffic=self._shared.traffic,
+            send_timeout=self._options.send_timeout,
+        )
         try:
             close = await self._converse(stream)
             if close.linger and stream.close_sent and not stream.doomed:

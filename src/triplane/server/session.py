@@ -185,14 +185,11 @@ class Session:
     async def _send(self, events: list[Event]) -> None:
         if not events:
             return
-        with trio.move_on_after(self._options.send_timeout):
-            try:
-                await self._socket.send(events)
-            except SocketClosed:
-                # Perhaps trio-websocket is just answering the peer's close frame; it will tell `_receive`, which
-                # cancels this, when it is done.
-                await trio.sleep(self._options.close_timeout)
-                raise
-            self._counters.events_sent += len(events)
-            return
-        raise SocketClosed
+        try:
+            await self._socket.send(events)
+        except SocketClosed:
+            # Perhaps trio-websocket is just answering the peer's close frame; it will tell `_receive`, which
+            # cancels this, when it is done.
+            await trio.sleep(self._options.close_timeout)
+            raise
+        self._counters.events_sent += len(events)

@@ -73,12 +73,15 @@ class GuardedStream(trio.abc.Stream):
     """The transport as trio-websocket sees it: first an upgrade request, then, once accepted, the peer's bytes.
 
     Holding the peer's bytes back matters because wsproto loses what follows the upgrade request in the same read.
-    Writes are serialised, and a write that was interrupted dooms the stream: how much of it went out is not known, so
-    the next frame would begin in the middle of it. Closing it leaves the transport open, because trio-websocket closes
-    in places where there is something left to say.
+    Writes are serialised, trio-websocket's own answers to pings and closes included, and none may take longer than
+    `send_timeout`. A write that was interrupted dooms the stream: how much of it went out is not known, so the next
+    frame would begin in the middle of it. Closing it leaves the transport open, because trio-websocket closes in
+    places where there is something left to say.
     """
 
-    def __init__(self, transport: trio.abc.Stream, *, key: bytes, rest: bytes, traffic: Traffic) -> None:
+    def __init__(
+        self, transport: trio.abc.Stream, *, key: bytes, rest: bytes, traffic: Traffic, send_timeout: float
+    ) -> None:
         self._transport = transport
         # Not the peer's own bytes, which would then be judged twice, by rules that need not agree.
         self._request = (
@@ -87,6 +90,7 @@ class GuardedStream(trio.abc.Stream):
         )
         self._rest = rest
         self._traffic = traffic
+        self._send_timeout = send_timeout
         self._accepted = trio.Event()
         self._send_lock = trio.StrictFIFOLock()
         self._closed = False
@@ -109,7 +113,7 @@ class GuardedStream(trio.abc.Stream):
             data, self._rest = self._rest, b""
             self._traffic.received += len(data)
             return data
-        if self._closed:
+        if self._closed or self.doomed:
             raise trio.ClosedResourceError
         received = await self._transport.receive_some(max_bytes)
         self._traffic.received += len(received)
@@ -121,7 +125,10 @@ class GuardedStream(trio.abc.Stream):
             if self.doomed:
                 raise trio.BrokenResourceError("an earlier write was interrupted")
             self.doomed = True
-            await self._transport.send_all(data)
+            with trio.move_on_after(self._send_timeout) as scope:
+                await self._transport.send_all(data)
+            if scope.cancelled_caught:
+                raise trio.BrokenResourceError("the peer does not read")
             self.doomed = False
             self._traffic.sent += len(data)
             # trio-websocket writes whole frames.
