@@ -430,3 +430,16 @@ async def test_our_own_slow_reading_is_no_silence_of_the_peers(rig, nursery, aut
         got += len(await r.connection.receive())
 
     assert r.connection.is_usable
+
+
+async def test_a_keepalive_that_nobody_asked_for_harms_nobody(rig, nursery, autojump_clock) -> None:
+    r = rig()
+    await r.open(nursery)
+    await r.peer.text('{"type": "keepalive"}')
+    await r.peer.text('{"type": "response.done", "response": {}}')
+    await trio.testing.wait_all_tasks_blocked()
+    assert r.connection.is_usable
+    await r.peer.text('{"type": "response.created", "response": {"id": "resp_1"}}')
+    await r.ended.wait()
+
+    assert isinstance(r.connection.fault, ProtocolViolation)

@@ -16,6 +16,7 @@ from triplane.core.continuation import plan_turn
 from triplane.core.errors import (
     ConnectFailed,
     ConnectionLost,
+    EngineClosed,
     LimitReached,
     ProtocolViolation,
     Receipt,
@@ -36,7 +37,14 @@ from triplane.core.records import (
     ToolStarted,
 )
 from triplane.core.reducer import RunReducer
-from triplane.core.retry import BOUNDARIES, delay_before, judge_server_error, moment_of
+from triplane.core.retry import (
+    BOUNDARIES,
+    Boundary,
+    ServerVerdict,
+    delay_before,
+    judge_server_error,
+    moment_of,
+)
 from triplane.net.pool import Pool
 from triplane.tools import AgentRunner, run_calls
 
@@ -98,7 +106,9 @@ class Driver:
         self._runner = surroundings.runner
         self._reducer = RunReducer()
         self._exchanging = False
+        self._sending_began = False
         self._last_lane: Lane | None = None
+        self._kept_head: str | None = None
 
     def state(self) -> RunState:
         """The run now."""
@@ -218,8 +228,11 @@ class Driver:
             lane = await self._lease.acquire(
                 head=head.response_id if head else None, fingerprint=self._agent.fingerprint
             )
-        except (ConnectFailed, LimitReached) as error:
-            error.receipt = Receipt(sent="nothing", effects=self._reducer.effects, next=error.receipt.next)
+        except (ConnectFailed, LimitReached, EngineClosed) as error:
+            # Beginning again would repeat what the run has done; its log knows how to go on.
+            begun = self._reducer.turns > 0
+            advice = "resume" if begun else error.receipt.next
+            error.receipt = Receipt(sent="nothing", effects=self._reducer.effects, next=advice)
             raise
         self._last_lane = lane
         return lane
@@ -256,6 +269,8 @@ class Driver:
             )
         )
         await self._feed.log.durable()
+        # Looked at without a checkpoint before the send: a connection that is gone by now gets no byte.
+        self._sending_began = lane.connection.is_usable
         self._exchanging = True
         try:
             await exchange(
@@ -268,6 +283,8 @@ class Driver:
         except (ConnectionLost, Stalled, ProtocolViolation) as fault:
             self._lease.abandon(fault)
             self._exchanging = False
+            self._last_lane = None
+            self._keep_head(None)
             close = lane.connection.close_info()
             self._record(ConnectionDropped(lane.name, close.code, close.reason or str(fault)))
             raise
@@ -275,7 +292,6 @@ class Driver:
         self._exchanging = False
 
     def _take(self, lane: Lane, frames: tuple[str, ...]) -> bool:
-        before = self._reducer.head
         self._record(FramesReceived(lane.name, frames))
         response = self._reducer.response
         if response.undecodable is not None:
@@ -287,26 +303,36 @@ class Driver:
             return False
         head = self._reducer.head
         lane.remember(head.response_id if head else None)
-        self._pool.keep_head(before.response_id if before else None, head.response_id if head else None)
+        self._keep_head(head.response_id if head else None)
         return True
 
-    def _verdict(self, fault: Fault) -> str:
+    def _keep_head(self, head: str | None) -> None:
+        self._pool.keep_head(self._kept_head, head)
+        self._kept_head = head
+
+    @property
+    def _boundary(self) -> Boundary:
+        """What may be done about the request in hand."""
+        return BOUNDARIES[moment_of(self._reducer.turn, sending_began=self._sending_began)]
+
+    def _was_rejected(self, fault: Fault) -> bool:
+        """Whether the server answered the request with an error instead of a response, so that no model ran."""
+        return isinstance(fault, ServerError) and self._reducer.response.id is None
+
+    def _verdict(self, fault: Fault) -> ServerVerdict:
         if isinstance(fault, ServerError):
             return judge_server_error(fault.code, fault.status, fault.type)
-        boundary = BOUNDARIES[moment_of(self._reducer.response, sending_began=True)]
         if isinstance(fault, ConnectionLost) and fault.close.code in _FATAL_CLOSES:
             return "give_up"
-        return "back_off" if boundary.replay else "give_up"
+        return "back_off" if self._boundary.replay else "give_up"
 
     def _retract(self, turn: int, fault: Fault) -> None:
-        boundary = BOUNDARIES[moment_of(self._reducer.response, sending_began=True)]
-        rejected = isinstance(fault, ServerError) and self._reducer.response.id is None
         self._record(
             ResponseRetracted(
                 turn,
                 _RETRACT_REASONS[type(fault)],
                 self._reducer.response.shown,
-                ambiguous=boundary.ambiguous and not rejected,
+                ambiguous=self._boundary.ambiguous and not self._was_rejected(fault),
             )
         )
 
@@ -322,12 +348,10 @@ class Driver:
 
     def _explained(self, fault: Fault) -> Fault:
         """The fault with what is known to have happened."""
-        response = self._reducer.response
-        boundary = BOUNDARIES[moment_of(response, sending_began=True)]
-        rejected = isinstance(fault, ServerError) and response.id is None
+        boundary = self._boundary
         fault.receipt = Receipt(
-            sent="finished" if rejected else boundary.sent,
-            shown=response.shown,
+            sent="finished" if self._was_rejected(fault) else boundary.sent,
+            shown=self._reducer.response.shown,
             effects=self._reducer.effects,
             next="change" if isinstance(fault, ServerError) and not _is_passing(fault) else boundary.next,
         )
@@ -351,8 +375,7 @@ class Driver:
         )
 
     def _give_lane_back(self) -> None:
-        head = self._reducer.head
-        self._pool.keep_head(head.response_id if head else None, None)
+        self._keep_head(None)
         if self._exchanging:
             self._lease.abandon(ConnectionLost("a run was cancelled in the middle of a response"))
         else:
@@ -363,8 +386,8 @@ class Driver:
 
 
 _AGE_LIMIT = "websocket_connection_limit_reached"
-# Closes that the same request would meet again: bad data, policy, a message too big.
-_FATAL_CLOSES = frozenset({1002, 1003, 1007, 1008, 1009})
+# Closes that the same request would meet again: a kind of data not taken, policy, a message too big.
+_FATAL_CLOSES = frozenset({1003, 1008, 1009})
 _RETRACT_REASONS: dict[type[TriplaneError], RetractReason] = {
     ConnectionLost: "connection_lost",
     Stalled: "stalled",

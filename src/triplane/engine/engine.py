@@ -105,7 +105,8 @@ class Engine:
             ConfigError: The input is not that.
             TriplaneError: The run cannot go on; the receipt says what happened and what is safe next.
         """
-        run = self._new_run(agent, run_input)
+        self._check_open()
+        run = self._new_run(agent, _as_items(run_input))
         await run._drive()  # noqa: SLF001  # made for this
         return run.result
 
@@ -115,7 +116,8 @@ class Engine:
         Entering is no checkpoint; leaving is one. Leaving before the end cancels the run. A failure of the run that
         the block has not seen is raised when the block is left.
         """
-        return driven(self._new_run(agent, run_input))
+        self._check_open()
+        return driven(self._new_run(agent, _as_items(run_input)))
 
     def fan_out(
         self,
@@ -142,6 +144,10 @@ class Engine:
         self._check_open()
         if isinstance(max_runs, bool) or not isinstance(max_runs, int) or max_runs < 1:
             raise ConfigError(f"max_runs must be a whole number of at least 1, not {max_runs!r}")
+        if isinstance(inputs, (str, Mapping)):
+            raise ConfigError(
+                "fan_out takes a list of inputs, one for each run; for one run there is engine.run"
+            )
         given = list(inputs)
         agents = [agent] * len(given) if isinstance(agent, Agent) else list(agent)
         if len(agents) != len(given):
@@ -179,7 +185,23 @@ class Engine:
             )
         endpoint = agent.endpoint or self._endpoint
         leases = [self._pool.lease(endpoint, f"warm-up of {agent.name}") for _ in range(lanes)]
-        return await warm_lanes(leases, agent, self._options)
+        return await warm_lanes([(lease, agent) for lease in leases], self._options)
+
+    async def _warm_all(self, agents: Sequence[Agent]) -> None:
+        """Warm each agent up on a lane of its own."""
+        for agent in agents:
+            if not isinstance(agent, Agent):
+                raise ConfigError(f"warm= takes agents, not {agent!r}")
+        if len(agents) > self._options.max_connections:
+            raise ConfigError(
+                f"{len(agents)} agents cannot be warm at once on max_connections={self._options.max_connections};"
+                " raise it, or warm fewer"
+            )
+        pairs = [
+            (self._pool.lease(agent.endpoint or self._endpoint, f"warm-up of {agent.name}"), agent)
+            for agent in agents
+        ]
+        await warm_lanes(pairs, self._options)
 
     @asynccontextmanager
     async def lane(self, endpoint: Endpoint | None = None) -> AsyncIterator[BareLane]:
@@ -202,11 +224,9 @@ class Engine:
         finally:
             bare._leave()  # noqa: SLF001  # made for this
 
-    def _new_run(self, agent: Agent, run_input: object) -> Run:
-        self._check_open()
+    def _new_run(self, agent: Agent, items: tuple[Item, ...]) -> Run:
         if not isinstance(agent, Agent):
             raise ConfigError(f"an Agent runs, not {agent!r}")
-        items = _as_items(run_input)
         run_id = f"run_{self._rng.getrandbits(96):024x}"
         feed = Feed(self._ledger.create(run_id), self._options.max_unread)
         lease = self._pool.lease(agent.endpoint or self._endpoint, run_id)
@@ -277,8 +297,16 @@ async def open_engine(
         ConfigError: There is no endpoint.
         ConnectFailed: A warm-up found no connection.
     """
-    chosen = options or EngineOptions()
-    where = endpoint or Endpoint.from_env()
+    chosen = EngineOptions() if options is None else options
+    where = Endpoint.from_env() if endpoint is None else endpoint
+    if not isinstance(where, Endpoint):
+        raise ConfigError(
+            f"open_engine takes an Endpoint, not {type(where).__name__}: triplane.Endpoint(url)"
+        )
+    if not isinstance(chosen, EngineOptions):
+        raise ConfigError(
+            f"options= takes EngineOptions, not {type(chosen).__name__}: triplane.EngineOptions(…)"
+        )
     source = rng or random.Random()  # noqa: S311  # ids and jitter, no secrets
     dialler = Dialler(network or TcpNetwork(), chosen)
     async with open_background() as background:
@@ -286,8 +314,7 @@ async def open_engine(
         pool = Pool(connections.nursery, dialler, chosen, source)
         engine = Engine(where, chosen, ledger or MemoryLedger(), pool, source)
         try:
-            for agent in warm:
-                await engine.warm_up(agent)
+            await engine._warm_all(list(warm))  # noqa: SLF001
             yield engine
         finally:
             engine._close()  # noqa: SLF001  # made for this
@@ -309,6 +336,8 @@ async def _keep_connections(*, task_status: trio.TaskStatus[_Connections]) -> No
     sockets would die before they could be closed in good order. The shield has a deadline from the moment in which
     the engine is left.
     """
+    # In a scope that is already cancelled `started` would leave this task where it was, in the shield's way for ever.
+    await trio.lowlevel.checkpoint_if_cancelled()
     left = trio.Event()
     with trio.CancelScope(shield=True) as scope:
         async with trio.open_nursery() as nursery:

@@ -16,6 +16,7 @@ from .run import Run
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
 
+    from triplane.core.records import Item
     from triplane.core.reducer import RunState
 
     from .agent import Agent
@@ -43,7 +44,7 @@ class FanOutResult:
             TriplaneError: The run failed; this is why.
         """
         if self.error is not None:
-            raise self.error
+            raise self.error.again()
         return self.run.result
 
 
@@ -89,8 +90,8 @@ class FanOutResults:
 
 @asynccontextmanager
 async def fanned_out(
-    jobs: Sequence[tuple[Agent, object]],
-    start: Callable[[Agent, object], Run],
+    jobs: Sequence[tuple[Agent, tuple[Item, ...]]],
+    start: Callable[[Agent, tuple[Item, ...]], Run],
     *,
     max_runs: int,
     ordered: bool,

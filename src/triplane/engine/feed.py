@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import weakref
 from collections import deque
+from itertools import count
 from typing import TYPE_CHECKING, final
 
 import trio
@@ -15,6 +17,9 @@ if TYPE_CHECKING:
     from triplane.protocol import ServerEvent
 
     RunEvent = ServerEvent | UndecodableFrame | Body
+
+
+_TOKENS = count()
 
 
 @final
@@ -30,7 +35,8 @@ class Feed:
         self.log = log
         self._max_unread = max_unread
         self._written = 0
-        self._readers: set[Reader] = set()
+        # By token and not by reader: a reader that nobody holds any more must be free to go.
+        self._bytes_read: dict[int, int] = {}
         self._caught_up = trio.Event()
 
     def append(self, body: Body) -> Record:
@@ -41,10 +47,7 @@ class Feed:
 
     async def make_room(self) -> None:
         """Return once no required reader is more than `max_unread` bytes behind. A checkpoint only if it waits."""
-        while (
-            self._readers
-            and self._written - min(reader.bytes_read for reader in self._readers) > self._max_unread
-        ):
+        while self._bytes_read and self._written - min(self._bytes_read.values()) > self._max_unread:
             self._caught_up = trio.Event()
             await self._caught_up.wait()
 
@@ -52,11 +55,14 @@ class Feed:
         """A reader from the log's first record on."""
         return Reader(self)
 
-    def _require(self, reader: Reader) -> None:
-        self._readers.add(reader)
+    def note(self, token: int, bytes_read: int) -> None:
+        """Note how far a required reader has come. Not a checkpoint."""
+        self._bytes_read[token] = bytes_read
+        self._caught_up.set()
 
-    def _dismiss(self, reader: Reader) -> None:
-        self._readers.discard(reader)
+    def dismiss(self, token: int) -> None:
+        """Wait for this reader no longer. Idempotent. Not a checkpoint."""
+        self._bytes_read.pop(token, None)
         self._caught_up.set()
 
 
@@ -64,8 +70,8 @@ class Feed:
 class Reader:
     """An asynchronous iterator over a run's events, from the first on, ending after `RunEnded`.
 
-    It keeps the run from running further ahead than `max_unread` bytes from its first step until it is exhausted or
-    closed. Several tasks may each have a reader; one reader serves one task.
+    It keeps the run from running further ahead than `max_unread` bytes from its first step until it is exhausted,
+    closed, or no longer referred to, as after a ``break``. Several tasks may each have a reader; one reader serves one task.
     """
 
     def __init__(self, feed: Feed) -> None:
@@ -74,7 +80,10 @@ class Reader:
         self._events: deque[RunEvent] = deque()
         self._unread = 0
         self._ended = False
-        self.bytes_read = 0
+        self._bytes_read = 0
+        self._token = next(_TOKENS)
+        self._dismiss = weakref.finalize(self, feed.dismiss, self._token)
+        self._dismiss.atexit = False
 
     def __aiter__(self) -> Reader:
         return self
@@ -94,10 +103,9 @@ class Reader:
         return self._events.popleft()
 
     async def _fetch(self) -> None:
-        self.bytes_read += self._unread
+        self._bytes_read += self._unread
         self._unread = 0
-        self._feed._require(self)  # noqa: SLF001  # one thing in two classes
-        self._feed._caught_up.set()  # noqa: SLF001
+        self._feed.note(self._token, self._bytes_read)
         records = self._feed.log.read(self._sequence, 64)
         if not records:
             await self._feed.log.wait(self._sequence)
@@ -114,4 +122,4 @@ class Reader:
 
     def close(self) -> None:
         """Stop following; the run no longer waits for this reader. Idempotent. Not a checkpoint."""
-        self._feed._dismiss(self)  # noqa: SLF001
+        self._dismiss()

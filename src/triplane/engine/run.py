@@ -28,7 +28,8 @@ class Run:
     Iterating it yields typed events, each recorded before it is delivered: the server's events, and the records of
     what the engine did (`RunStarted`, `RequestSent`, `ToolStarted`, `ToolFinished`, …). Each ``async for`` is a
     cursor of its own from the run's first event on. A cursor that sleeps delays nobody; one that falls
-    `EngineOptions.max_unread` bytes behind makes the run stop reading its socket until it catches up.
+    `EngineOptions.max_unread` bytes behind makes the run stop reading its socket until it catches up, is closed, or
+    is left with ``break``.
     """
 
     def __init__(self, driver: Driver, feed: Feed, count: Callable[[int], None]) -> None:
@@ -69,10 +70,12 @@ class Run:
         """
         if self._failure is not None:
             self._failure_shown = True
-            raise self._failure
+            raise self._failure.again()
         if self._final is None:
+            words = "was cancelled" if self._over.is_set() else "is not over"
             raise RunFailed(
-                "the run has no result yet; iterate it to its end, or await run.wait()", run_id=self.run_id
+                f"the run has no result: it {words}; iterate it to its end, or await run.wait()",
+                run_id=self.run_id,
             )
         return self._final
 
@@ -82,8 +85,7 @@ class Run:
         Raises:
             TriplaneError: The run failed; this is why.
         """
-        async for _event in self:
-            pass
+        await self._over.wait()
         return self.result
 
     def __aiter__(self) -> RunEvents:
@@ -107,7 +109,7 @@ class Run:
     def _show_failure(self) -> None:
         if self._failure is not None and not self._failure_shown:
             self._failure_shown = True
-            raise self._failure
+            raise self._failure.again()
 
 
 @final
@@ -131,11 +133,11 @@ class RunEvents:
         try:
             return await self._reader.__anext__()
         except StopAsyncIteration:
-            # The log ends a moment before the driver does: it still makes the log durable.
-            await self._run._over.wait()  # noqa: SLF001  # one thing in two classes
-            await trio.lowlevel.checkpoint()
-            self._run._show_failure()  # noqa: SLF001
-            raise
+            pass
+        # The log ends a moment before the driver does, which still makes it durable.
+        await self._run._over.wait()  # noqa: SLF001  # one thing in two classes
+        self._run._show_failure()  # noqa: SLF001
+        raise StopAsyncIteration
 
     def close(self) -> None:
         """Stop following. Idempotent. Not a checkpoint."""

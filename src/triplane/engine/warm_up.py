@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .agent import Agent
 
 
-async def warm_lanes(leases: Sequence[Lease], agent: Agent, options: EngineOptions) -> int:
+async def warm_lanes(pairs: Sequence[tuple[Lease, Agent]], options: EngineOptions) -> int:
     """Take a lane for each lease, warm them all, give them back, and return how many are warm.
 
     All lanes are taken before the first is warmed: one that came back early would be handed out twice.
@@ -33,26 +33,27 @@ async def warm_lanes(leases: Sequence[Lease], agent: Agent, options: EngineOptio
     failures: list[TriplaneError] = []
     warm: list[bool] = []
 
-    async def take(lease: Lease) -> None:
+    async def take(lease: Lease, nursery: trio.Nursery) -> None:
         try:
-            await lease.acquire()
+            await lease.acquire(patient=False)
         except TriplaneError as error:
             failures.append(error)
+            nursery.cancel_scope.cancel(reason="a lane for the warm-up could not be had")
 
-    async def prepare(lease: Lease) -> None:
+    async def prepare(lease: Lease, agent: Agent) -> None:
         warm.append(await _warm(lease, agent, options))
 
     try:
         async with trio.open_nursery() as nursery:
-            for lease in leases:
-                nursery.start_soon(take, lease)
+            for lease, _ in pairs:
+                nursery.start_soon(take, lease, nursery)
         if failures:
             raise failures[0]
         async with trio.open_nursery() as nursery:
-            for lease in leases:
-                nursery.start_soon(prepare, lease)
+            for lease, agent in pairs:
+                nursery.start_soon(prepare, lease, agent)
     finally:
-        for lease in leases:
+        for lease, _ in pairs:
             lease.release()
     return sum(warm)
 

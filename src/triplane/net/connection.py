@@ -16,6 +16,7 @@ from triplane.core.errors import (
     TriplaneError,
 )
 from triplane.core.lifecycle import ConnectionState, next_connection_state
+from triplane.protocol import DecodeError, UnknownEvent, decode_event
 
 from .guarded_stream import GuardedStream
 from .heartbeat import watch_peer
@@ -134,7 +135,8 @@ class Connection:
                 on_open()
                 await self._closing.wait()
                 if self.state != "poisoned":
-                    with trio.move_on_after(self._options.close_timeout, shield=True):
+                    # No shield: the pool's nursery has one, and its deadline is the engine's `close_grace`.
+                    with trio.move_on_after(self._options.close_timeout):
                         await wire.aclose()
             nursery.cancel_scope.cancel(reason="the connection is closing")
         # Raised out here, where it reaches the caller as one error and not as the nursery's group.
@@ -175,13 +177,11 @@ class Connection:
                 await self._released.wait()
             with trio.CancelScope() as self._idle_scope:
                 try:
-                    await wire.receive()
-                except ConnectionLost as lost:
-                    self.poison(lost)
-                except ProtocolViolation as violation:
-                    self.poison(violation)
-                else:
+                    while all(map(_is_harmless, await wire.receive())):
+                        pass
                     self.poison(ProtocolViolation("the server sent a message that nobody had asked for"))
+                except (ConnectionLost, ProtocolViolation) as fault:
+                    self.poison(fault)
                 return
 
     def begin_use(self) -> None:
@@ -206,13 +206,19 @@ class Connection:
         if self.state not in ("open", "draining"):
             raise self._verdict()
         wire = self._claim()
+        assert self._stream is not None, "there is a wire"
         whole = False
+        self._stream.uploading = True
         try:
             with trio.move_on_after(self._options.send_timeout):
                 await wire.send(text)
                 whole = True
+        except ConnectionLost as lost:
+            self.poison(lost)
+            raise self._verdict() from None
         finally:
             self._busy = False
+            self._stream.end_upload()
             if not whole:
                 self.poison(ConnectionLost("a request was interrupted half-way", connection=self.name))
         if not whole:
@@ -286,3 +292,11 @@ class Connection:
 
     def _become(self, what: ConnectionInput) -> None:
         self.state = next_connection_state(self.state, what)
+
+
+def _is_harmless(frame: str) -> bool:
+    """Whether a frame cannot be taken for an answer to the next request: a keepalive, or a vendor's own event."""
+    try:
+        return isinstance(decode_event(frame), UnknownEvent)
+    except DecodeError:
+        return False

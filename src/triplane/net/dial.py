@@ -81,13 +81,14 @@ class Dialler:
         )
 
     async def _wrap(self, endpoint: Endpoint, stream: trio.abc.Stream) -> trio.abc.Stream:
-        wrapped = trio.SSLStream(
-            stream, self._context(endpoint), server_hostname=endpoint.host, https_compatible=True
-        )
         with trio.move_on_after(self._options.tls_timeout):
             try:
+                wrapped = trio.SSLStream(
+                    stream, self._context(endpoint), server_hostname=endpoint.host, https_compatible=True
+                )
                 await wrapped.do_handshake()
-            except (trio.BrokenResourceError, ssl.SSLError) as error:
+            # ValueError is the ssl module's word for a host name or a context that it cannot use.
+            except (trio.BrokenResourceError, ssl.SSLError, ValueError) as error:
                 cause = error.__cause__ or error
                 raise ConnectFailed(
                     f"the TLS handshake with {endpoint.host} failed: {_words(cause)}; to trust an authority of your"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 from urllib.parse import urlsplit, urlunsplit
 
@@ -17,7 +17,8 @@ Wire = Literal["trio-websocket"]
 Transport = Literal["websocket"]
 
 _HEADER_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
-_HEADER_VALUE = re.compile(r"[\t\x20-\x7e]*\Z")
+# No blanks at the ends: a key with a newline or a space pasted behind it is the classic mistake.
+_HEADER_VALUE = re.compile(r"(?:[\x21-\x7e](?:[\t\x20-\x7e]*[\x21-\x7e])?)?\Z")
 # These belong to the WebSocket handshake or to the credentials; a second copy would be a way to smuggle.
 _OWN_HEADERS = {"host", "authorization", "connection", "upgrade", "content-length", "transfer-encoding"}
 
@@ -54,15 +55,30 @@ def _websocket_url(url: str) -> str:
 
 def _check_key(_instance: object, _attribute: attrs.Attribute[Any], value: object) -> None:
     if value is not None and (not isinstance(value, str) or not value or not _HEADER_VALUE.match(value)):
-        raise ConfigError("api_key must be text that fits in an HTTP header: printable ASCII, not empty")
+        raise ConfigError(
+            "api_key must be text that fits in an HTTP header: printable ASCII, not empty, no blanks at its ends"
+        )
 
 
 def _check_headers(_instance: object, _attribute: attrs.Attribute[Any], value: Mapping[str, str]) -> None:
     for name, text in value.items():
-        if not isinstance(name, str) or not _HEADER_NAME.match(name) or name.lower() in _OWN_HEADERS:
+        if not isinstance(name, str) or not _HEADER_NAME.match(name) or _is_our_own(name.lower()):
             raise ConfigError(f"{name!r} cannot be an extra header of an endpoint")
         if not isinstance(text, str) or not _HEADER_VALUE.match(text):
             raise ConfigError(f"the header {name!r} must be printable ASCII")
+
+
+def _is_our_own(name: str) -> bool:
+    return name in _OWN_HEADERS or name.startswith("sec-websocket-")
+
+
+def _check_context(_instance: object, _attribute: attrs.Attribute[Any], value: object) -> None:
+    if value is None:
+        return
+    if not isinstance(value, ssl.SSLContext) or value.protocol == ssl.PROTOCOL_TLS_SERVER:
+        raise ConfigError(
+            "ssl_context must be an ssl.SSLContext for clients; see ssl.create_default_context()"
+        )
 
 
 def _one_of(*accepted: str) -> Any:
@@ -74,15 +90,30 @@ def _one_of(*accepted: str) -> Any:
     return check
 
 
-def _header_pairs(headers: Mapping[str, str]) -> _Headers:
-    return headers if isinstance(headers, _Headers) else _Headers(headers)
+def _as_headers(headers: Mapping[str, str]) -> _Headers:
+    return headers if isinstance(headers, _Headers) else _Headers(dict(headers))
 
 
-class _Headers(dict[str, str]):
-    """Headers that can be part of a key and that do not show their values."""
+class _Headers(Mapping[str, str]):
+    """Headers that nobody can change, that can be part of a key, and that do not show their values."""
 
-    def __hash__(self) -> int:  # type: ignore[override]
-        return hash(frozenset(self.items()))
+    def __init__(self, headers: dict[str, str]) -> None:
+        self._headers = headers
+
+    def __getitem__(self, name: str) -> str:
+        return self._headers[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._headers)
+
+    def __len__(self) -> int:
+        return len(self._headers)
+
+    def __hash__(self) -> int:
+        return hash(frozenset(self._headers.items()))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Headers) and other._headers == self._headers
 
     def __repr__(self) -> str:
         return f"<{', '.join(self) or 'none'}>"
@@ -110,11 +141,13 @@ class Endpoint:
     url: str = attrs.field(converter=_websocket_url)
     api_key: str | None = attrs.field(default=None, repr=False, kw_only=True, validator=_check_key)
     headers: Mapping[str, str] = attrs.field(
-        factory=dict, kw_only=True, converter=_header_pairs, validator=_check_headers
+        factory=dict, kw_only=True, converter=_as_headers, validator=_check_headers
     )
     wire: Wire = attrs.field(default="trio-websocket", kw_only=True, validator=_one_of("trio-websocket"))
     transport: Transport = attrs.field(default="websocket", kw_only=True, validator=_one_of("websocket"))
-    ssl_context: ssl.SSLContext | None = attrs.field(default=None, repr=False, kw_only=True)
+    ssl_context: ssl.SSLContext | None = attrs.field(
+        default=None, repr=False, kw_only=True, validator=_check_context
+    )
 
     @property
     def host(self) -> str:

@@ -19,11 +19,13 @@ class GuardedStream(trio.abc.Stream):
     """A byte stream that remembers.
 
     Attributes:
-        last_received: `trio.current_time()` of the last bytes, or of the construction.
+        last_received: `trio.current_time()` from which the peer's silence is counted: of the last bytes, of the end
+            of our last request, or of the construction.
         waiting_since: Since when a read has been waiting for the peer; None while nobody reads, which means that
             silence is ours.
         bytes_received: How many bytes came in.
         bytes_sent: How many bytes were handed to the transport.
+        uploading: Whether one of our requests is being written. The peer has every right to be silent meanwhile.
         ended: Set once the peer's end of stream, or an error, was seen.
         head: The first bytes that came in, at most 16 KiB, until `forget_head`.
     """
@@ -33,10 +35,21 @@ class GuardedStream(trio.abc.Stream):
         self._broken = False
         self.last_received = trio.current_time()
         self.waiting_since: float | None = None
+        self.uploading = False
         self.bytes_received = 0
         self.bytes_sent = 0
         self.ended = trio.Event()
         self.head: bytearray | None = bytearray()
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether a send was interrupted, so that nothing more can be sent."""
+        return self._broken
+
+    def end_upload(self) -> None:
+        """Our request is written: from now on the peer's silence counts again."""
+        self.uploading = False
+        self.last_received = max(self.last_received, trio.current_time())
 
     def forget_head(self) -> None:
         """Stop keeping the first bytes: the handshake is over."""
@@ -44,7 +57,7 @@ class GuardedStream(trio.abc.Stream):
 
     def silence(self, now: float) -> float:
         """For how many seconds the peer, and not we, has been silent."""
-        if self.waiting_since is None:
+        if self.waiting_since is None or self.uploading:
             return 0.0
         return now - max(self.last_received, self.waiting_since)
 

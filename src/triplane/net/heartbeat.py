@@ -53,7 +53,8 @@ async def watch_peer(
             on_pong(trio.current_time() - asked_at)
             continue
         silence = stream.silence(trio.current_time())
-        if silence >= options.heartbeat_interval:
+        # A ping that was cut off half-way leaves a stream on which nothing more can be said.
+        if silence >= options.heartbeat_interval or stream.is_broken:
             return Stalled(
                 f"the peer has been silent for {silence:.1f} s and did not answer a ping",
                 phase="heartbeat",

@@ -23,7 +23,7 @@ from .endpoint import Endpoint
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from triplane.core.lifecycle import LaneInput
     from triplane.core.options import EngineOptions
@@ -115,19 +115,23 @@ class Lease:
         self.label = label
         self.lane: Lane | None = None
 
-    async def acquire(self, *, head: str | None = None, fingerprint: str | None = None) -> Lane:
+    async def acquire(
+        self, *, head: str | None = None, fingerprint: str | None = None, patient: bool = True
+    ) -> Lane:
         """The reserved lane if it is still ours, else the next lane that becomes free. A checkpoint.
 
         Args:
             head: The response that the caller continues from; the lane that caches it is preferred.
             fingerprint: The caller's agent; a lane that is warmed up for it is preferred.
+            patient: When a connection cannot be opened, wait for one of those that are open. Whoever holds lanes
+                while waiting for another must not.
 
         Raises:
             LimitReached: `acquire_timeout` passed, or `max_waiters` wait already.
             ConnectFailed: No connection could be opened.
             EngineClosed: The engine is being left.
         """
-        return await self._pool.acquire(self, head=head, fingerprint=fingerprint)
+        return await self._pool.acquire(self, head=head, fingerprint=fingerprint, patient=patient)
 
     def reserve(self) -> None:
         """Lend the lane out while it is not needed: others may take it. Not a checkpoint."""
@@ -153,6 +157,7 @@ class _Waiting:
     lease: Lease
     head: str | None
     fingerprint: str | None
+    patient: bool
     lane: Lane | None = None
     failure: TriplaneError | None = None
     served: trio.Event = attrs.Factory(trio.Event)
@@ -166,6 +171,7 @@ class _Place:
     lanes: list[Lane] = attrs.Factory(list)
     queue: list[_Waiting] = attrs.Factory(list)
     dialling: int = 0
+    failures: int = 0
     dial_not_before: float = 0.0
 
 
@@ -195,6 +201,7 @@ class Pool:
         self._closed = 0
         self._dial_failures = 0
         self._live_heads: set[str] = set()
+        self._dials: set[trio.CancelScope] = set()
 
     def __repr__(self) -> str:
         now = self.statistics()
@@ -244,7 +251,9 @@ class Pool:
         if new is not None:
             self._live_heads.add(new)
 
-    async def acquire(self, lease: Lease, *, head: str | None, fingerprint: str | None) -> Lane:
+    async def acquire(
+        self, lease: Lease, *, head: str | None, fingerprint: str | None, patient: bool
+    ) -> Lane:
         """See `Lease.acquire`."""
         await trio.lowlevel.checkpoint()
         if self._closing:
@@ -264,7 +273,7 @@ class Pool:
                 limit=self._options.max_waiters,
             )
         self._tickets += 1
-        waiting = _Waiting(self._tickets, lease, head, fingerprint)
+        waiting = _Waiting(self._tickets, lease, head, fingerprint, patient)
         place.queue.append(waiting)
         self._replan(place)
         return await self._wait(place, waiting)
@@ -276,7 +285,7 @@ class Pool:
                 with trio.move_on_after(self._options.acquire_timeout):
                     await waiting.served.wait()
             if waiting.failure is not None:
-                raise waiting.failure
+                raise waiting.failure.again()
             if waiting.lane is None:
                 raise LimitReached(
                     f"no lane became free within {self._options.acquire_timeout:g} s (option acquire_timeout);"
@@ -314,6 +323,8 @@ class Pool:
         self._replan(self._places[lease.endpoint])
 
     def _replan(self, place: _Place) -> None:
+        if self._closing:
+            return
         usable = {lane.name: lane for lane in place.lanes if lane.connection.is_usable}
         views = [
             LaneView(
@@ -356,24 +367,50 @@ class Pool:
 
     async def _keep(self, place: _Place, name: str) -> None:
         """One connection from dialling to closed, as a task of its own. Expected failures end as values."""
-        attempt = 1
-        while True:
-            lane = Lane(Connection(name, place.endpoint, self._options))
-            failure = await self._run(place, lane)
-            if failure is None:
-                return
-            self._dial_failures += 1
-            if self._closing or attempt >= self._options.dial_attempts or not failure.is_transient:
-                break
-            await trio.sleep(self._delay(attempt, failure.retry_after))
-            attempt += 1
-        failure.attempts = attempt
-        place.dialling -= 1
-        self._dial_failed(place, failure)
+        with trio.CancelScope() as dial:
+            self._dials.add(dial)
+            try:
+                failure = await self._run_after_attempts(place, name, dial)
+                if failure is not None:
+                    self._dial_failed(place, failure)
+                    await trio.sleep_until(place.dial_not_before)
+            finally:
+                if dial in self._dials:
+                    self._dials.remove(dial)
+        # Those who still wait may have been waiting for nothing but this moment.
+        self._replan(place)
 
-    async def _run(self, place: _Place, lane: Lane) -> ConnectFailed | None:
+    async def _run_after_attempts(
+        self, place: _Place, name: str, dial: trio.CancelScope
+    ) -> ConnectFailed | None:
+        attempt = 1
+        opened = False
         try:
-            await lane.connection.run(self._dialler, on_open=lambda: self._add(place, lane))
+            while True:
+                lane = Lane(Connection(name, place.endpoint, self._options))
+
+                def on_open(lane: Lane = lane) -> None:
+                    nonlocal opened
+                    opened = True
+                    self._dials.discard(dial)
+                    self._add(place, lane)
+
+                failure = await self._run(place, lane, on_open)
+                if failure is None:
+                    return None
+                self._dial_failures += 1
+                failure.attempts = attempt
+                if attempt >= self._options.dial_attempts or not failure.is_transient:
+                    return failure
+                await trio.sleep(self._delay(attempt, failure.retry_after))
+                attempt += 1
+        finally:
+            if not opened:
+                place.dialling -= 1
+
+    async def _run(self, place: _Place, lane: Lane, on_open: Callable[[], None]) -> ConnectFailed | None:
+        try:
+            await lane.connection.run(self._dialler, on_open=on_open)
         except ConnectFailed as failure:
             return failure
         finally:
@@ -392,6 +429,8 @@ class Pool:
 
     def _add(self, place: _Place, lane: Lane) -> None:
         place.dialling -= 1
+        place.failures = 0
+        place.dial_not_before = 0.0
         self._opened += 1
         place.lanes.append(lane)
         if self._closing:
@@ -407,21 +446,24 @@ class Pool:
         self._replan(place)
 
     def _dial_failed(self, place: _Place, failure: ConnectFailed) -> None:
-        """Tell those for whom there is no hope, and wait a little before trying again for the others."""
-        place.dial_not_before = trio.current_time() + self._delay(2, failure.retry_after)
-        if not place.lanes and not place.dialling:
-            hopeless, place.queue = place.queue, []
-            for waiting in hopeless:
-                # One exception object must not be raised in several tasks.
-                waiting.failure = attrs.evolve(failure)
-                waiting.failure.__cause__ = failure.__cause__
-                waiting.served.set()
-            place.dial_not_before = 0.0
-        self._replan(place)
+        """Tell those for whom there is no hope, and leave the endpoint alone for a while."""
+        place.failures += 1
+        place.dial_not_before = trio.current_time() + self._delay(1 + place.failures, failure.retry_after)
+        hope = place.dialling or any(lane.connection.is_usable for lane in place.lanes)
+        hopeless = [waiting for waiting in place.queue if not (hope and waiting.patient)]
+        place.queue = [waiting for waiting in place.queue if hope and waiting.patient]
+        for waiting in hopeless:
+            waiting.failure = failure
+            waiting.served.set()
+        if not place.queue:
+            # Nobody is left who would try again too soon; the next one to come deserves a fresh answer.
+            place.dial_not_before = trio.current_time()
 
     def close(self) -> None:
         """Refuse new work, tell those who wait, and ask every connection to close. Not a checkpoint."""
         self._closing = True
+        for dial in self._dials:
+            dial.cancel(reason="the engine is being left")
         for place in self._places.values():
             hopeless, place.queue = place.queue, []
             for waiting in hopeless:

@@ -21,9 +21,10 @@ from typing import TYPE_CHECKING, TypeVar, final
 import h11
 import trio
 from trio_websocket import ConnectionClosed, ConnectionRejected, WebSocketConnection, wrap_client_stream
-from wsproto.utilities import ProtocolError
+from wsproto.utilities import LocalProtocolError, ProtocolError
 
 from triplane.core.errors import CloseInfo, ConnectFailed, ConnectionLost, ProtocolViolation
+from triplane.protocol import retry_delay
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -85,7 +86,10 @@ class TrioWebSocketWire:
         except* ConnectionRejected as group:
             rejection = _first(group)
         except* (ProtocolError, h11.ProtocolError) as group:
-            self._protocol_error = str(_first(group))
+            error = _first(group)
+            # What a library says of our own bytes may quote them, credentials included.
+            ours = isinstance(error, (LocalProtocolError, h11.LocalProtocolError))
+            self._protocol_error = "the WebSocket library refused to go on" if ours else str(error)
         finally:
             await trio.aclose_forcefully(self._stream)
         if rejection is not None:
@@ -152,7 +156,10 @@ class TrioWebSocketWire:
         words = self._protocol_error or (reason.reason if reason is not None else None) or ""
         # The library closes with 1009 itself and tells so by nothing but its words.
         too_big_for_us = code == 1009 and words.startswith("Exceeded maximum message size")
-        if self._closed_by_us or too_big_for_us or self._protocol_error:
+        # wsproto reports what is wrong with the peer's frames as a close with one of these codes. Our own frames are
+        # wsproto's as well, so a peer has no reason to send them.
+        malformed = code in (1002, 1007)
+        if self._closed_by_us or too_big_for_us or malformed or self._protocol_error:
             return CloseInfo(code, words, "us")
         return CloseInfo(code, words, "network" if code == 1006 else "peer")
 
@@ -191,21 +198,12 @@ class TrioWebSocketWire:
             stage="upgrade",
             status=status,
             body=body.decode(errors="replace")[:_MAX_BODY],
-            retry_after=_retry_after(headers),
+            retry_after=retry_delay(
+                {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in headers}
+            ),
         )
 
 
 def _first(group: BaseExceptionGroup[Leaf]) -> Leaf:
     error = group.exceptions[0]
     return _first(error) if isinstance(error, BaseExceptionGroup) else error
-
-
-def _retry_after(headers: Iterable[tuple[bytes, bytes]]) -> float | None:
-    for name, value in headers:
-        if name.lower() == b"retry-after":
-            try:
-                seconds = float(value)
-            except ValueError:
-                return None
-            return seconds if 0 <= seconds < float("inf") else None
-    return None
