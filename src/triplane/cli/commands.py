@@ -1,0 +1,352 @@
+"""The commands, their options and their help: from words on a command line to what they mean."""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import orjson
+import trio
+from click.core import ParameterSource
+
+from triplane.cli.demo import LOCAL_MODEL, Demo, Settings
+from triplane.cli.plan import NothingToSurveyError, make_plan
+from triplane.cli.progress import watcher_for
+from triplane.cli.run import run_once
+from triplane.cli.screen import Screen
+from triplane.cli.serve import CannotListenError, serve_until_interrupted
+from triplane.cli.table import as_json, failure_lines, interruption_line, summary, table_of
+from triplane.cli.units import counted
+from triplane.cli.untrusted import named, one_line
+from triplane.core.errors import ConfigError, TriplaneError
+from triplane.engine.agent import Agent
+from triplane.net.endpoint import Endpoint
+from triplane.tools import workspace
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from triplane.tools import Tool
+
+_KEY = "OPENAI_API_KEY"
+
+
+def execute(arguments: Sequence[str] | None = None) -> int:
+    """Run a command line and return its exit status. Failures are one line on standard error."""
+    screen = Screen([os.environ.get(_KEY)])
+    try:
+        status = commands.main(
+            None if arguments is None else list(arguments), prog_name="triplane", standalone_mode=False
+        )
+    except click.ClickException as error:
+        command = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "triplane"
+        screen.say(f"{command}: {error.format_message()}")
+        return error.exit_code
+    except TriplaneError as error:
+        screen.say(f"triplane: {error}")
+        return 2 if isinstance(error, ConfigError) else 1
+    except click.Abort:
+        raise KeyboardInterrupt from None
+    except OSError as error:
+        # A full disk, for instance; that nobody reads any more (`| head`) ends the process quietly before this. What
+        # is still in Python's buffer would fail once more when it is flushed at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        screen.say(f"triplane: cannot write the output: {error.strerror or error}")
+        return 1
+    return status if isinstance(status, int) else 0
+
+
+class _Seconds(click.FloatRange):
+    """A duration: no NaN, nothing below 0, nothing that would outlive the user."""
+
+    name = "seconds"
+
+    def __init__(self) -> None:
+        super().__init__(min=0, max=3600)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number: float = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f"{value!r} is not a number of seconds.", param, ctx)
+        return number
+
+
+class _Directory(click.Path):
+    """An existing directory, as a `Path`."""
+
+    name = "directory"
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:  # noqa: ARG002
+        path = Path(value)
+        if not path.is_dir():
+            what = "is not a directory" if path.exists() else "does not exist"
+            raise click.UsageError(f"{named(str(path))} {what}.", ctx)
+        return path
+
+
+_SECONDS = _Seconds()
+_DIRECTORY = _Directory()
+_WORDS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+@click.group(context_settings=_WORDS, invoke_without_command=True)
+@click.version_option(version("triplane"), message="triplane %(version)s")
+@click.pass_context
+def commands(ctx: click.Context) -> int:
+    """Run tool-calling agents over the Responses API in WebSocket mode.
+
+    \b
+    triplane demo src              many agents on your own files, no key needed
+    triplane serve --port 8765     a Responses server on this machine
+    triplane run --model M "..."   one run, streamed to this terminal
+
+    Exit status: 0 for success, 1 for a failure, 2 for wrong usage, 130 after Ctrl-C.
+    """  # noqa: D301  # click wants the real character
+    if ctx.invoked_subcommand is not None:
+        return 0
+    click.echo(ctx.get_help(), err=True)
+    return 2
+
+
+@commands.command()
+@click.argument("path", type=_DIRECTORY, default=Path())
+@click.option("--all", "include_hidden", is_flag=True, help="Survey hidden folders such as .git too.")
+@click.option("--max-runs", type=click.IntRange(1, 1000), default=8, show_default=True, help="Runs at once.")
+@click.option(
+    "--connections", type=click.IntRange(1, 1000), default=4, show_default=True, help="WebSockets at most."
+)
+@click.option(
+    "--latency",
+    type=_SECONDS,
+    default=0.15,
+    show_default=True,
+    help="Seconds the local server's model thinks before each response.",
+)
+@click.option("--url", help="Another endpoint, such as https://api.openai.com/v1. Needs --model.")
+@click.option("--model", help="Another model. Without --url: at OpenAI, with the key in OPENAI_API_KEY.")
+@click.option(
+    "--allow-commands", is_flag=True, help="Let another model run shell commands, as you, unconfined."
+)
+@click.option("--json", "json_wanted", is_flag=True, help="The result as one JSON object on standard output.")
+@click.pass_context
+def demo(
+    ctx: click.Context,
+    path: Path,
+    *,
+    include_hidden: bool,
+    max_runs: int,
+    connections: int,
+    latency: float,
+    url: str | None,
+    model: str | None,
+    allow_commands: bool,
+    json_wanted: bool,
+) -> int:
+    """Survey the folders of PATH (default: here), one agent run for each.
+
+    Starts a Responses server on this machine, whose rule-based model "surveyor" lists, reads, searches and counts with
+    real tools, and fans out one run for each folder over a few WebSockets. Files beside the folders are surveyed in
+    groups of ten. Nothing leaves this machine, nothing is written, no key is needed.
+
+    With --model, and --url for anything but OpenAI, a real model does the same; it runs shell commands only with
+    --allow-commands.
+
+    \b
+    triplane demo src
+    triplane demo . --max-runs 4 --connections 1
+    triplane demo src --model gpt-5.5
+    triplane demo src --json | jq .total
+
+    Exit status: 0 when all runs succeeded, 1 when one failed, 130 after Ctrl-C.
+    """  # noqa: D301  # click wants the real character
+    is_local = model is None
+    if is_local and url is not None:
+        raise click.UsageError("--url needs --model: which model of that endpoint is to do it?")
+    if not is_local and ctx.get_parameter_source("latency") is not ParameterSource.DEFAULT:
+        raise click.UsageError("--latency is an option of the local server, which --model replaces.")
+    try:
+        plan = make_plan(path, include_hidden=include_hidden)
+    except NothingToSurveyError as error:
+        raise click.UsageError(str(error)) from None
+    settings = Settings(
+        model=model or LOCAL_MODEL,
+        endpoint=None if is_local else _endpoint(url),
+        commands=is_local or allow_commands,
+        max_runs=max_runs,
+        connections=connections,
+        latency=latency,
+    )
+    screen = Screen([os.environ.get(_KEY)])
+    server = "a local server" if settings.endpoint is None else settings.endpoint.authority
+    screen.say(
+        f"Surveying {named(str(path))}: {counted(len(plan.jobs), 'run')} ({max_runs} at once) over"
+        f" {counted(connections, 'connection')} to {server}, model {one_line(settings.model, 60)}",
+        style="dim",
+    )
+    for note in plan.notes:
+        screen.say(note, style="dim")
+    survey = Demo(plan, settings)
+    trio.run(survey.run, watcher_for(screen.err))
+    return _show_demo(survey, screen, json_wanted=json_wanted)
+
+
+def _show_demo(survey: Demo, screen: Screen, *, json_wanted: bool) -> int:
+    rows = [survey.rows[index] for index in sorted(survey.rows)]
+    if json_wanted:
+        click.echo(screen.masked(orjson.dumps(as_json(survey), option=orjson.OPT_INDENT_2).decode()))
+    elif rows:
+        screen.out.print(table_of(rows, width=screen.out.width))
+        for line in ["", *summary(survey)]:
+            screen.out.print(line, soft_wrap=True)
+    for line in failure_lines(rows):
+        screen.say(line, style="" if line.startswith(" ") else "red")
+    # A signal that came while the connections were being closed, after the last run, changes nothing.
+    if survey.interruption and survey.unfinished:
+        screen.say(interruption_line(survey))
+        return survey.interruption.exit_status
+    return 1 if any(row.failure is not None for row in rows) else 0
+
+
+@commands.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="The interface to listen on.")
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="The port; by default any free one.")
+@click.option(
+    "--model",
+    type=click.Choice(["directive", "surveyor"]),
+    help="Which of the two answers to all names. Without it each answers to its own name only.",
+)
+@click.option("--strict-models", is_flag=True, help="Refuse unknown model names even with --model.")
+@click.option(
+    "--latency", type=_SECONDS, default=0.0, help="Seconds before the first event of each response."
+)
+@click.option(
+    "--api-key-env", metavar="VAR", help="Let in only clients with the key in this environment variable."
+)
+def serve(
+    *, host: str, port: int, model: str | None, strict_models: bool, latency: float, api_key_env: str | None
+) -> int:
+    """Run a Responses server on this machine, WebSocket mode included.
+
+    Its two models work by rules: "directive" does what the lines of the last message say (CALL, SAY, REPEAT, WAIT),
+    "surveyor" surveys a folder with the tools it is given.
+
+    Standard output gets one line, the WebSocket URL, as soon as connections are accepted. Ctrl-C and SIGTERM end the
+    server at once; that is how it ends, so the exit status is 0.
+
+    \b
+    triplane serve --port 8765 --model directive
+    triplane run --url ws://127.0.0.1:8765/v1 --model directive "SAY 3 hello"
+    """  # noqa: D301  # click wants the real character
+    api_key = os.environ.get(api_key_env) if api_key_env else None
+    if api_key_env and not api_key:
+        raise click.UsageError(f"the environment variable {named(api_key_env)} of --api-key-env is not set.")
+    screen = Screen([os.environ.get(_KEY), api_key])
+    run = partial(
+        serve_until_interrupted,
+        screen,
+        host=host,
+        port=port,
+        model=model,
+        strict_models=strict_models,
+        latency=latency,
+        api_key=api_key,
+    )
+    try:
+        trio.run(run)
+    except CannotListenError as error:
+        raise click.ClickException(str(error)) from None
+    return 0
+
+
+@commands.command()
+@click.argument("prompt")
+@click.option("--model", required=True, help="The model's name.")
+@click.option("--url", help="The endpoint. Without it: OpenAI, with the key in OPENAI_API_KEY.")
+@click.option(
+    "--tools", metavar="workspace:DIR", help="Let the model list, read and search the files below DIR."
+)
+@click.option(
+    "--allow-commands", is_flag=True, help="Let it run shell commands in DIR too, as you, unconfined."
+)
+@click.option("--instructions", default="", help="The system prompt.")
+@click.option(
+    "--json", "json_wanted", is_flag=True, help="Every event as one line of JSON on standard output."
+)
+def run(
+    *,
+    prompt: str,
+    model: str,
+    url: str | None,
+    tools: str | None,
+    allow_commands: bool,
+    instructions: str,
+    json_wanted: bool,
+) -> int:
+    """Run an agent on PROMPT ("-" reads it from standard input).
+
+    The final text alone goes to standard output; on a terminal it appears as it is written. What the agent does
+    (requests, tool calls, lost connections, what it cost) goes to standard error.
+
+    \b
+    triplane run --model gpt-5.5 --tools workspace:src "What is this?"
+    triplane run --model m --url ws://127.0.0.1:8765/v1 "SAY 3 hello"
+    git diff | triplane run --model gpt-5.5 --instructions "Review it." -
+
+    Exit status: 0 when the run completed, 1 when it failed, 130 after Ctrl-C.
+    """  # noqa: D301  # click wants the real character
+    agent = Agent(model, instructions, _tools(tools, allow_commands=allow_commands))
+    endpoint = _endpoint(url)
+    text = _read_prompt(prompt)
+    screen = Screen([os.environ.get(_KEY)])
+    return trio.run(partial(run_once, agent, text, endpoint, screen, as_json=json_wanted))
+
+
+def _endpoint(url: str | None) -> Endpoint:
+    """The endpoint that the options and the environment name.
+
+    Raises:
+        click.UsageError: There is none.
+        ConfigError: The URL cannot be one.
+    """
+    key = os.environ.get(_KEY) or None
+    if url is not None:
+        return Endpoint(url, api_key=key)
+    if key is None:
+        raise click.UsageError(f"{_KEY} is not set; set it, or name another endpoint with --url.")
+    return Endpoint.from_env()
+
+
+def _tools(choice: str | None, *, allow_commands: bool) -> tuple[Tool, ...]:
+    if choice is None:
+        if allow_commands:
+            raise click.UsageError("--allow-commands needs --tools workspace:DIR: commands run in DIR.")
+        return ()
+    kind, colon, directory = choice.partition(":")
+    if kind != "workspace" or not colon or not directory:
+        raise click.UsageError("--tools takes workspace:DIR, for example --tools workspace:src")
+    return workspace(directory, commands=allow_commands)
+
+
+def _read_prompt(prompt: str) -> str:
+    """The prompt's text.
+
+    Raises:
+        click.UsageError: It is empty, or not text.
+    """
+    try:
+        text = sys.stdin.buffer.read().decode() if prompt == "-" else prompt
+        text.encode()
+    except UnicodeError:
+        raise click.UsageError("the prompt is not UTF-8.") from None
+    if not text.strip():
+        raise click.UsageError("the prompt is empty.")
+    return text

@@ -1,0 +1,70 @@
+"""One run, told to a person or to a program while it goes on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from triplane.cli.demo import CLOSE_SECONDS
+from triplane.cli.failures import Failure, explain
+from triplane.cli.narrator import JsonLines, Narrator
+from triplane.cli.scopes import interruptible
+from triplane.core.errors import TriplaneError
+from triplane.core.options import EngineOptions
+from triplane.engine.engine import open_engine
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from triplane.cli.narrator import Said
+    from triplane.cli.screen import Screen
+    from triplane.core.reducer import RunState
+    from triplane.engine.agent import Agent
+    from triplane.net.endpoint import Endpoint
+
+
+async def run_once(agent: Agent, prompt: str, endpoint: Endpoint, screen: Screen, *, as_json: bool) -> int:
+    """Run an agent once, show it, and return the exit status.
+
+    The final text goes to standard output, or with `as_json` every event; everything else to standard error.
+
+    Raises:
+        BrokenPipeError: Nobody reads the output any more; the run was cancelled.
+    """
+    options = EngineOptions(max_connections=1, close_timeout=CLOSE_SECONDS, close_grace=2 * CLOSE_SECONDS)
+    teller = JsonLines() if as_json else Narrator(live=screen.out_is_terminal)
+    state: RunState | None = None
+    failure: Failure | None = None
+    with interruptible() as interruption, interruption.scope:
+        try:
+            async with (
+                open_engine(endpoint, options=options) as engine,
+                engine.open_run(agent, prompt) as run,
+            ):
+                async for event in run:
+                    await _show(teller.tell(event), screen)
+                result = run.result
+                await _show(teller.end(result), screen)
+                state = result
+        except TriplaneError as error:
+            failure = explain(error)
+    if state is not None:
+        # All was said. A signal that came while the connection was being closed changes nothing.
+        failure = Failure.incomplete(state.reason) if state.status != "completed" else None
+    else:
+        await _show(teller.fresh_line(), screen)
+    if interruption and state is None:
+        screen.say("interrupted; nothing is left running")
+        return interruption.exit_status
+    if failure is not None:
+        for line in failure.lines():
+            screen.say(line)
+        return 1
+    return 0
+
+
+async def _show(pieces: Iterable[Said], screen: Screen) -> None:
+    for said in pieces:
+        if said.is_note:
+            await screen.write(said.stream, f"{said.text}\n", style="dim")
+        else:
+            await screen.write(said.stream, said.text)
