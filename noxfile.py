@@ -21,9 +21,9 @@ def dependencies(*groups: str) -> list[str]:
 
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
-    """The suite, in random order."""
+    """The suite, in random order, on all cores."""
     session.install("-e", ".[cli]", *dependencies("test"))
-    session.run("python", "-m", "pytest", *session.posargs)
+    session.run("python", "-m", "pytest", "-n", "auto", *session.posargs)
 
 
 @nox.session

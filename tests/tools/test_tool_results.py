@@ -87,7 +87,7 @@ def nested(depth: int) -> list[Any]:
         (Mode.FAST, "fast"),
         (b"a\xff", "a\ufffd"),
         (bytearray("ä".encode()), "ä"),
-        (memoryview(b"abc")[1:], "bc"),
+        pytest.param(memoryview(b"abc")[1:], "bc", id="memoryview"),
         (True, "true"),
         (3, "3"),
         (1.5, "1.5"),
@@ -119,7 +119,11 @@ def test_results(value: Any, text: str) -> None:
 @pytest.mark.parametrize(
     ("value", "words"),
     [
-        (object(), "its result, a object, cannot be written as JSON: Type is not JSON serializable: object"),
+        pytest.param(
+            object(),
+            "its result, a object, cannot be written as JSON: Type is not JSON serializable: object",
+            id="object",
+        ),
         ({"a": float("nan")}, "a dict, cannot be written as JSON: NaN and infinities are not JSON"),
         ([[float("-inf")]], "NaN and infinities"),
         (float("inf"), "a float, .* NaN and infinities"),
