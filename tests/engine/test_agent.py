@@ -27,6 +27,13 @@ async def look_again(at: str) -> str:
         ({"model": "m", "name": ""}, "name must be text"),
         ({"model": "m", "tools": [look, look_again]}, "look"),
         ({"model": "m", "tools": [print]}, "made with @triplane.tool"),
+        ({"model": "m", "tools": look}, "takes a list of tools, not FunctionTool"),
+        ({"model": "m", "tools": None}, "takes a list of tools, not NoneType"),
+        ({"model": "m", "instructions": None}, "instructions= takes text, not NoneType"),
+        ({"model": "m", "settings": {"temperature": 0}}, r"settings= takes triplane.ModelSettings"),
+        ({"model": "m", "limits": {"max_turns": 1}}, r"limits= takes triplane.RunLimits"),
+        ({"model": "m", "endpoint": "ws://host/v1"}, "endpoint= takes a triplane.Endpoint, not str"),
+        ({"model": "m", "store": "yes"}, "store= takes True or False"),
         ({"model": "m", "instructions": "lone \ud800"}, "JSON cannot"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import ssl
 
@@ -249,3 +250,12 @@ def test_a_key_with_a_blank_behind_it_is_refused(blank) -> None:
         triplane.Endpoint("ws://host/v1", api_key=f"sk-canary{blank}")
 
     assert "canary" not in str(caught.value)
+
+
+def test_outside_of_trio_it_says_so() -> None:
+    async def main() -> None:
+        async with triplane.open_engine(triplane.Endpoint("ws://host/v1")):
+            pass
+
+    with pytest.raises(triplane.ConfigError, match=r"trio\.run"):
+        asyncio.run(main())

@@ -190,7 +190,7 @@ async def test_an_error_in_the_block_comes_out_bare_and_cancels_the_run(bench, a
 
 async def test_a_result_before_the_end_is_a_clear_error(bench, autojump_clock) -> None:
     async with bench() as b, b.engine.open_run(AGENT, "hi") as run:
-        with pytest.raises(triplane.RunFailed, match=r"it is not over; iterate it to its end"):
+        with pytest.raises(triplane.RunFailed, match=r"no result yet; iterate it to its end"):
             _ = run.result
 
 
@@ -211,7 +211,7 @@ async def test_limits_of_turns_and_calls(bench, autojump_clock) -> None:
 @pytest.mark.parametrize("wrong", [None, 5, [], [5], b"hi", [{}, 5]])
 async def test_an_input_that_is_none_is_refused_at_once(bench, autojump_clock, wrong) -> None:
     async with bench() as b:
-        with pytest.raises(triplane.ConfigError, match="a run's input is text"):
+        with pytest.raises(triplane.ConfigError, match="run's input is"):
             await b.engine.run(AGENT, wrong)
 
         assert 0 == b.engine.statistics().opened

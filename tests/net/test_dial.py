@@ -50,7 +50,7 @@ async def test_all_causes_of_a_failed_race_are_told() -> None:
     failure = OSError("all attempts failed")
     failure.__cause__ = ExceptionGroup("x", [OSError("refused"), OSError("unreachable"), OSError("refused")])
 
-    with pytest.raises(ConnectFailed, match=r"refused; unreachable; is a server"):
+    with pytest.raises(ConnectFailed, match=r"\(refused; unreachable\); is a server"):
         await Dialler(Network(failure), EngineOptions()).dial(Endpoint("ws://host/v1"))
 
 

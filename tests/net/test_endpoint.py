@@ -44,7 +44,7 @@ def test_the_parts_of_a_url() -> None:
         (f"https://host:{SECRET}/v1", "its port is a number"),
         (f"https://user:{SECRET}@host/v1", "must not hold credentials"),
         ("wss://ho st/v1", "without spaces"),
-        ("wss://host/v1\r\nX: y", "without spaces or control characters"),
+        ("wss://host/v1\r\nX: y", "without spaces and control characters"),
         (None, "must be text"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Iterable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -27,13 +28,24 @@ def _check_text(_instance: object, attribute: attrs.Attribute[Any], value: objec
 
 
 def _as_tools(tools: Sequence[Tool]) -> tuple[Tool, ...]:
+    if isinstance(tools, Tool) or not isinstance(tools, Iterable):
+        raise ConfigError(f"an agent's tools= takes a list of tools, not {type(tools).__name__}")
     return tuple(tools)
+
+
+def _instance_of(kind: type, words: str) -> Callable[..., None]:
+    def check(_instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+        if not isinstance(value, kind):
+            raise ConfigError(f"an agent's {attribute.name}= takes {words}, not {type(value).__name__}")
+
+    return check
 
 
 def _check_tools(_instance: object, _attribute: attrs.Attribute[Any], value: tuple[object, ...]) -> None:
     for each in value:
         if not isinstance(each, Tool):
-            raise ConfigError(f"an agent's tools are made with @triplane.tool; {each!r} was not")
+            name = getattr(each, "__name__", None) or repr(each)
+            raise ConfigError(f"an agent's tools are made with @triplane.tool; {name} was not")
     by_name(value)  # type: ignore[arg-type]  # the loop above has just shown that they are tools
 
 
@@ -56,13 +68,23 @@ class Agent:
     """
 
     model: str = attrs.field(validator=_check_text)
-    instructions: str = attrs.field(default="", validator=attrs.validators.instance_of(str))
+    instructions: str = attrs.field(default="", validator=_instance_of(str, "text"))
     tools: tuple[Tool, ...] = attrs.field(default=(), converter=_as_tools, validator=_check_tools)
     name: str = attrs.field(default="agent", kw_only=True, validator=_check_text)
-    settings: ModelSettings = attrs.field(factory=ModelSettings, kw_only=True)
-    limits: RunLimits = attrs.field(factory=RunLimits, kw_only=True)
-    store: bool = attrs.field(default=False, kw_only=True)
-    endpoint: Endpoint | None = attrs.field(default=None, kw_only=True)
+    settings: ModelSettings = attrs.field(
+        factory=ModelSettings,
+        kw_only=True,
+        validator=_instance_of(ModelSettings, "triplane.ModelSettings(…)"),
+    )
+    limits: RunLimits = attrs.field(
+        factory=RunLimits, kw_only=True, validator=_instance_of(RunLimits, "triplane.RunLimits(…)")
+    )
+    store: bool = attrs.field(default=False, kw_only=True, validator=_instance_of(bool, "True or False"))
+    endpoint: Endpoint | None = attrs.field(
+        default=None,
+        kw_only=True,
+        validator=attrs.validators.optional(_instance_of(Endpoint, "a triplane.Endpoint")),
+    )
 
     def __attrs_post_init__(self) -> None:
         """Show now, and not in the middle of a run, what JSON cannot hold."""
@@ -107,6 +129,7 @@ class Agent:
     def as_tool(self, *, name: str | None = None, description: str = "", timeout: float = 600) -> Tool:
         """A tool that runs this agent on the engine that runs the caller, and answers with its text.
 
+        The tool has one parameter, ``question``, which becomes the input of the child's run.
         The parent lends its lane out while its tools run, so agents of agents need no more connections than one.
 
         Args:

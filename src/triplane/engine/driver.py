@@ -114,6 +114,17 @@ class Driver:
         """The run now."""
         return self._reducer.snapshot()
 
+    def receipt(self) -> Receipt:
+        """What is known to have happened so far."""
+        response = self._reducer.response
+        begun = self._reducer.turns > 0
+        return Receipt(
+            sent=self._boundary.sent if begun else "nothing",
+            shown=response.shown,
+            effects=self._reducer.effects,
+            next="resume" if begun else "retry",
+        )
+
     async def drive(self) -> RunState:
         """Run the loop to its end and return the final state.
 
@@ -207,7 +218,7 @@ class Driver:
             verdict = self._verdict(fault)
             repeated = verdict == "resend_full" and resent_full
             if verdict == "give_up" or repeated or attempt > self._options.replay_attempts:
-                raise self._explained(fault)
+                raise self._explained(fault, attempt)
             resent_full = verdict == "resend_full"
             self._retract(turn, fault)
             if verdict != "resend_full":
@@ -346,8 +357,10 @@ class Driver:
             asked=fault.retry_after if isinstance(fault, ServerError) else None,
         )
 
-    def _explained(self, fault: Fault) -> Fault:
+    def _explained(self, fault: Fault, attempts: int) -> Fault:
         """The fault with what is known to have happened."""
+        if attempts > 1:
+            fault.message = f"{fault.message} (the turn was tried {attempts} times)"
         boundary = self._boundary
         fault.receipt = Receipt(
             sent="finished" if self._was_rejected(fault) else boundary.sent,

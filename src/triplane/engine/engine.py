@@ -226,7 +226,7 @@ class Engine:
 
     def _new_run(self, agent: Agent, items: tuple[Item, ...]) -> Run:
         if not isinstance(agent, Agent):
-            raise ConfigError(f"an Agent runs, not {agent!r}")
+            raise ConfigError(f"what runs is an Agent, not {type(agent).__name__}: triplane.Agent(model, …)")
         run_id = f"run_{self._rng.getrandbits(96):024x}"
         feed = Feed(self._ledger.create(run_id), self._options.max_unread)
         lease = self._pool.lease(agent.endpoint or self._endpoint, run_id)
@@ -248,20 +248,18 @@ class Engine:
 
 def _as_items(run_input: object) -> tuple[Item, ...]:
     """The input items for what a caller gave: copies, so that what is recorded stays as it was."""
-    items: list[Item] = []
     if isinstance(run_input, str):
-        items = [{"type": "message", "role": "user", "content": run_input}]
+        items: list[Item] = [{"type": "message", "role": "user", "content": run_input}]
     elif isinstance(run_input, Mapping):
         items = [dict(run_input)]
-    elif isinstance(run_input, Sequence) and not isinstance(run_input, (bytes, bytearray)):
-        items = [dict(item) for item in run_input if isinstance(item, Mapping)]
-        if len(items) != len(run_input):
-            items = []
-    if not items:
-        raise ConfigError(
-            "a run's input is text, one input item as a dict, or a list of them that is not empty,"
-            f" not {type(run_input).__name__}"
-        )
+    elif isinstance(run_input, Sequence) and not isinstance(run_input, (bytes, bytearray)) and run_input:
+        for place, item in enumerate(run_input):
+            if not isinstance(item, Mapping):
+                raise ConfigError(f"item {place} of a run's input is {type(item).__name__}, not a dict")
+        items = [dict(item) for item in run_input]
+    else:
+        given = "an empty list" if isinstance(run_input, Sequence) else type(run_input).__name__
+        raise ConfigError(f"a run's input is text, one input item as a dict, or a list of them, not {given}")
     try:
         copies: list[Item] = orjson.loads(orjson.dumps(items))
     except TypeError as error:
@@ -297,6 +295,8 @@ async def open_engine(
         ConfigError: There is no endpoint.
         ConnectFailed: A warm-up found no connection.
     """
+    if not trio.lowlevel.in_trio_run():
+        raise ConfigError("Triplane runs on Trio: call this from an async function that trio.run(…) runs")
     chosen = EngineOptions() if options is None else options
     where = Endpoint.from_env() if endpoint is None else endpoint
     if not isinstance(where, Endpoint):
@@ -317,9 +317,10 @@ async def open_engine(
             await engine._warm_all(list(warm))  # noqa: SLF001
             yield engine
         finally:
-            engine._close()  # noqa: SLF001  # made for this
-            connections.scope.deadline = trio.current_time() + chosen.close_grace
+            # First what lets the shield end, whatever comes after it.
             connections.left.set()
+            connections.scope.deadline = trio.current_time() + chosen.close_grace
+            engine._close()  # noqa: SLF001  # made for this
 
 
 @attrs.frozen(eq=False)

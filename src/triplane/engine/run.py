@@ -72,11 +72,11 @@ class Run:
             self._failure_shown = True
             raise self._failure.again()
         if self._final is None:
-            words = "was cancelled" if self._over.is_set() else "is not over"
-            raise RunFailed(
-                f"the run has no result: it {words}; iterate it to its end, or await run.wait()",
-                run_id=self.run_id,
-            )
+            if self._over.is_set():
+                words = "the run has no result: it was cancelled; its log says how far it had come"
+            else:
+                words = "the run has no result yet; iterate it to its end, or await run.wait()"
+            raise RunFailed(words, run_id=self.run_id, receipt=self._driver.receipt())
         return self._final
 
     async def wait(self) -> RunState:

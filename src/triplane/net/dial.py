@@ -73,7 +73,7 @@ class Dialler:
                 ) from error
             except OSError as error:
                 raise ConnectFailed(
-                    f"no TCP connection to {place}: {_words(error)}; is a server running there?", stage="tcp"
+                    f"no TCP connection to {place} ({_words(error)}); is a server running there?", stage="tcp"
                 ) from error
         raise ConnectFailed(
             f"no TCP connection to {place} within {self._options.tcp_timeout:g} s (option tcp_timeout)",

@@ -29,8 +29,10 @@ def _websocket_url(url: str) -> str:
     ``https`` becomes ``wss`` and ``http`` becomes ``ws``; ``/responses`` is appended unless the path ends with it; a
     query string is kept. This is how openai-python 3.52.0 derives it.
     """
-    if not isinstance(url, str) or not url.isprintable() or " " in url:
-        raise ConfigError("an endpoint's URL must be text without spaces or control characters")
+    if not isinstance(url, str):
+        raise ConfigError(f"an endpoint's URL must be text, not {type(url).__name__}")
+    if not url.isprintable() or " " in url:
+        raise ConfigError("an endpoint's URL must be without spaces and control characters")
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -40,8 +42,13 @@ def _websocket_url(url: str) -> str:
     scheme = {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}.get(parts.scheme)
     if scheme is None:
         raise ConfigError(
-            f"an endpoint's URL begins with wss://, ws://, https:// or http://, not {parts.scheme or 'nothing'}"
-            " (for example wss://api.openai.com/v1/responses)"
+            "an endpoint's URL begins with wss://, ws://, https:// or http://, as in"
+            " wss://api.openai.com/v1/responses; "
+            + (
+                f"{parts.scheme}: is none of these"
+                if parts.scheme
+                else "what was given begins with none of these"
+            )
         )
     if parts.username is not None or parts.password is not None:
         raise ConfigError("an endpoint's URL must not hold credentials; pass api_key= instead")
