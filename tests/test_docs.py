@@ -9,9 +9,11 @@ import sys
 from functools import partial
 from pathlib import Path
 
+import attrs
 import pytest
 import trio
 
+import triplane
 from triplane.server import serve
 
 ROOT = Path(__file__).parent.parent
@@ -54,3 +56,17 @@ async def test_examples_run(example) -> None:
 
     assert 0 == done.returncode
     assert done.stdout
+
+
+def test_every_option_is_in_the_guide() -> None:
+    guide = (ROOT / "docs" / "guide.md").read_text()
+    options = [*attrs.fields(triplane.EngineOptions), *attrs.fields(triplane.RunLimits)]
+
+    assert [] == [option.name for option in options if f"`{option.name}`" not in guide]
+
+
+def test_every_error_and_record_is_in_the_guide() -> None:
+    guide = (ROOT / "docs" / "guide.md").read_text()
+    errors = triplane.TriplaneError.__subclasses__()
+
+    assert [] == [error.__name__ for error in errors if f"`{error.__name__}`" not in guide]

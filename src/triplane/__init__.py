@@ -49,6 +49,7 @@ from triplane.engine.lane import Turn as Turn
 from triplane.engine.run import Run as Run
 from triplane.ledger.memory import MemoryLedger as MemoryLedger
 from triplane.net.connection import ConnectionStatistics as ConnectionStatistics
+from triplane.net.dial import Network as Network
 from triplane.net.endpoint import Endpoint as Endpoint
 from triplane.net.pool import LaneStatistics as LaneStatistics
 from triplane.net.pool import PoolStatistics as PoolStatistics
