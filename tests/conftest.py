@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import random
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import attrs
+import hypothesis
 import pytest
 import trio
 import trio.testing
@@ -19,6 +21,12 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from triplane.server import ServerHandle
+
+
+# How long an example takes says more about the machine than about the code. In CI a failure must be there again
+# when somebody looks; on a desk the search goes on from one run to the next.
+hypothesis.settings.register_profile("triplane", deadline=None, derandomize="CI" in os.environ)
+hypothesis.settings.load_profile("triplane")
 
 
 class MemoryNetwork:
