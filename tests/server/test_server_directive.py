@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from triplane.server import FunctionCall, ModelRequest, NewMessage, Text, Wait
@@ -204,6 +204,7 @@ def expected(lines):
     return [*turns, turn] if turn else turns
 
 
+@settings(deadline=None)
 @given(program, st.booleans(), st.booleans())
 def test_programs_run_to_their_end(lines, interleaved, parallel):
     """Whatever the program, its turns are all made, in order, then one answer; however the client keeps history."""
@@ -243,6 +244,7 @@ def test_programs_run_to_their_end(lines, interleaved, parallel):
         assert "".join(said).startswith(everything)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=300))
 def test_any_text_is_answered(text):
     try:

@@ -289,7 +289,9 @@ async def test_refused_upgrades(connect):
     assert client.server.statistics().upgrades_refused == 2
 
 
-@pytest.mark.parametrize(("status", "kind"), [(200, "invalid_request_error"), (500, "server_error")])
+@pytest.mark.parametrize(
+    ("status", "kind"), [(200, "invalid_request_error"), (500, "server_error"), (599, "server_error")]
+)
 async def test_any_final_status_can_refuse(connect, status, kind):
     with pytest.raises(Rejected) as caught:
         await connect(faults=[RefuseUpgrade(status)])

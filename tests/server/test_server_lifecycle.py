@@ -15,6 +15,11 @@ from trio.testing import lockstep_stream_pair, memory_stream_pair, wait_all_task
 from triplane.server import CloseSocket, Drop, Ids, Server, Stall
 from triplane.server.wire import GuardedStream, Socket, Traffic
 
+UPGRADE = (
+    b"GET /responses HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: upgrade\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
+
 
 async def end_of(client) -> Closed:
     """Read to the end and return how it came."""
@@ -407,10 +412,7 @@ async def test_cancelled_while_speaking_http(connect, autojump_clock, sent, pair
 
 async def test_cancelled_in_mid_upgrade(connect, autojump_clock):
     client = await connect(upgrade=False, pair=lockstep_stream_pair)
-    await client.stream.send_all(
-        b"GET /responses HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: upgrade\r\n"
-        b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-    )
+    await client.stream.send_all(UPGRADE)
     await wait_all_tasks_blocked()
 
     client.shut_down()
@@ -419,12 +421,23 @@ async def test_cancelled_in_mid_upgrade(connect, autojump_clock):
     assert trio.current_time() == 0
 
 
+@pytest.mark.parametrize(
+    "request_head", [b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n", UPGRADE], ids=["get", "upgrade"]
+)
+async def test_a_client_that_leaves_before_its_answer(connect, autojump_clock, request_head):
+    client = await connect(upgrade=False, pair=lockstep_stream_pair)
+    await client.stream.send_all(request_head)
+    await wait_all_tasks_blocked()
+
+    await client.stream.aclose()
+    await settled(client)
+
+    assert trio.current_time() == 0
+
+
 async def test_an_upgrade_whose_answer_is_not_read(connect, autojump_clock):
     client = await connect(upgrade=False, pair=lockstep_stream_pair, handshake_timeout=4)
-    await client.stream.send_all(
-        b"GET /responses HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: upgrade\r\n"
-        b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-    )
+    await client.stream.send_all(UPGRADE)
 
     await trio.sleep(4.1)
 

@@ -378,6 +378,20 @@ def test_arguments_fit_the_schema(parameters, arguments):
     assert turns == [[("list_files", arguments)]]
 
 
+@pytest.mark.parametrize("arguments", ["", "not json", "[]"])
+def test_calls_of_others_in_the_history(arguments):
+    """A history may hold calls that some other model made."""
+    items = [
+        {"type": "message", "role": "user", "content": "Survey."},
+        {"type": "function_call", "call_id": "c", "name": "run_command", "arguments": arguments},
+        {"type": "function_call_output", "call_id": "c", "output": "12\n[exit status 0]"},
+    ]
+
+    steps = list(Surveyor().respond(ModelRequest("m", None, ALL[:1], Conversation().extended(items), [])))
+
+    assert [step.name for step in steps if isinstance(step, FunctionCall)] == ["list_files"]
+
+
 def test_a_second_question_starts_over(folder):
     _, report, _ = survey(by(folder), text="First.")
     items = [
@@ -400,7 +414,7 @@ line = st.one_of(
 )  # fmt: skip
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(st.lists(st.lists(line, max_size=6).map("\n".join), min_size=1, max_size=5), st.booleans())
 def test_whatever_the_tools_say_the_survey_ends(outputs, parallel):
     answers = itertools.cycle(outputs)

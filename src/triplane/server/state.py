@@ -40,7 +40,6 @@ class ResponseStore:
     def put(self, response_id: str, conversation: Conversation) -> None:
         """Remember the conversation that ends in this response."""
         self._conversations[response_id] = conversation
-        self._conversations.move_to_end(response_id)
         if len(self._conversations) > self._capacity:
             self._conversations.popitem(last=False)
 
