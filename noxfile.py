@@ -23,6 +23,8 @@ def dependencies(*groups: str) -> list[str]:
 def tests(session: nox.Session) -> None:
     """The suite, in random order, on all cores."""
     session.install("-e", ".[cli]", *dependencies("test"))
+    # Many tests start interpreters of their own, which compile the package anew where bytecode is not kept.
+    session.env["PYTHONDONTWRITEBYTECODE"] = ""
     session.run("python", "-m", "pytest", "-n", "auto", *session.posargs)
 
 
