@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import socket
 import ssl
-import subprocess
 
 import pytest
 import trio
 import trio.testing
+import trustme
 
 from triplane import ConnectFailed, Endpoint, EngineOptions
 from triplane.net.dial import Dialler, TcpNetwork
@@ -83,19 +83,14 @@ async def test_a_cancelled_tls_handshake_closes_the_stream(autojump_clock) -> No
 
 
 @pytest.fixture(scope="module")
-def certificate(tmp_path_factory) -> tuple[str, str]:
-    """A certificate for ``localhost`` that only those who are told trust, and its key."""
-    folder = tmp_path_factory.mktemp("tls")
-    key, cert = str(folder / "key.pem"), str(folder / "cert.pem")
-    request = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost"
-    command = [*request.split(), "-addext", "subjectAltName=DNS:localhost", "-keyout", key, "-out", cert]
-    subprocess.run(command, check=True, capture_output=True)
-    return cert, key
+def authority() -> trustme.CA:
+    """An authority that only those who are told trust."""
+    return trustme.CA()
 
 
-async def serve_tls(nursery, certificate) -> int:
+async def serve_tls(nursery, authority) -> int:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(*certificate)
+    authority.issue_cert("localhost").configure_cert(context)
 
     async def echo(stream: trio.SSLStream) -> None:
         try:
@@ -113,9 +108,10 @@ async def serve_tls(nursery, certificate) -> int:
     return listener.transport_listener.socket.getsockname()[1]
 
 
-async def test_an_authority_of_ones_own(nursery, certificate) -> None:
-    port = await serve_tls(nursery, certificate)
-    trusting = ssl.create_default_context(cafile=certificate[0])
+async def test_an_authority_of_ones_own(nursery, authority) -> None:
+    port = await serve_tls(nursery, authority)
+    trusting = ssl.create_default_context()
+    authority.configure_trust(trusting)
     endpoint = Endpoint(f"wss://localhost:{port}/v1", ssl_context=trusting)
 
     stream = await Dialler(TcpNetwork(), EngineOptions()).dial(endpoint)
@@ -124,8 +120,8 @@ async def test_an_authority_of_ones_own(nursery, certificate) -> None:
     await trio.aclose_forcefully(stream)
 
 
-async def test_a_stranger_is_not_trusted(nursery, certificate) -> None:
-    port = await serve_tls(nursery, certificate)
+async def test_a_stranger_is_not_trusted(nursery, authority) -> None:
+    port = await serve_tls(nursery, authority)
     dialler = Dialler(TcpNetwork(), EngineOptions())
     with pytest.raises(ConnectFailed, match="CERTIFICATE_VERIFY_FAILED") as caught:
         await dialler.dial(Endpoint(f"wss://localhost:{port}/v1"))
@@ -135,9 +131,10 @@ async def test_a_stranger_is_not_trusted(nursery, certificate) -> None:
     assert dialler._context(Endpoint("wss://a/v1")) is dialler._context(Endpoint("wss://b/v1"))
 
 
-async def test_a_certificate_for_another_name_is_not_trusted(nursery, certificate) -> None:
-    port = await serve_tls(nursery, certificate)
-    trusting = ssl.create_default_context(cafile=certificate[0])
+async def test_a_certificate_for_another_name_is_not_trusted(nursery, authority) -> None:
+    port = await serve_tls(nursery, authority)
+    trusting = ssl.create_default_context()
+    authority.configure_trust(trusting)
     with pytest.raises(ConnectFailed, match="IP address mismatch|Hostname mismatch|doesn't match"):
         await Dialler(TcpNetwork(), EngineOptions()).dial(
             Endpoint(f"wss://127.0.0.1:{port}/v1", ssl_context=trusting)
