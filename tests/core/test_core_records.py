@@ -11,7 +11,8 @@ from core_wire import user
 
 from triplane.core import records, store
 from triplane.core.canonical import canonical_json
-from triplane.core.outcome import OutcomeKind, ToolCall, ToolOutcome
+from triplane.core.errors import Effect
+from triplane.core.outcome import OutcomeKind, ToolOutcome
 from triplane.core.records import Body, FramesReceived, InputAdded, Record, RunEnded, UndecodableFrame
 from triplane.protocol import ResponseOutputTextDelta, UnknownEvent
 
@@ -95,12 +96,12 @@ def test_attrs_instances_are_their_public_attributes() -> None:
     class State:
         """Something with a cache."""
 
-        shown: ToolCall
+        shown: Effect
         _hidden: object
 
-    assert canonical_json(State(ToolCall("c", "n", "{}"), object())) == (
-        b'{"shown":{"arguments":"{}","call_id":"c","kind":"function_call","name":"n"}}'
-    )
+    state = State(Effect("call_1", "look", "ok"), object())
+
+    assert canonical_json(state) == b'{"shown":{"call_id":"call_1","outcome":"ok","tool":"look"}}'
 
 
 def test_mappings_are_objects_and_anything_else_is_refused() -> None:

@@ -128,6 +128,30 @@ def test_a_custom_tool_gets_its_own_kind_of_output() -> None:
     assert run.history[-1] == {"type": "custom_tool_call_output", "call_id": "call_1", "output": "done"}
 
 
+def test_an_output_goes_back_to_who_called_and_to_the_namespace() -> None:
+    caller = {"type": "program", "caller_id": "prog_1"}
+    calls = [
+        call(caller=caller, namespace="files"),
+        {
+            "type": "custom_tool_call",
+            "call_id": "call_2",
+            "name": "x",
+            "input": "",
+            "caller": caller,
+            "namespace": "files",
+        },
+        call("call_3", identity="fc_3", caller=None, namespace=3),
+    ]
+    run = reduce(started(), sent(), whole(*calls), *ran("call_1"), *ran("call_2"), *ran("call_3"))
+
+    assert run.history[3:] == [
+        {**ANSWERED, "caller": caller, "namespace": "files"},
+        {"type": "custom_tool_call_output", "call_id": "call_2", "output": "done", "caller": caller},
+        answer("call_3", "done"),
+    ]
+    assert len({*run.turn.calls()}) == 3, "calls can be keys"
+
+
 def test_a_call_has_one_outcome() -> None:
     first, second = ToolOutcome("timed_out", "too late"), ToolOutcome("ok", "done")
     run = reduce(
@@ -225,6 +249,13 @@ def test_input_survives_whatever_becomes_of_the_response(end) -> None:
     assert reduce(started(), sent(), LATER, RETRACTED).history == [user("And this.")]
 
 
+@pytest.mark.parametrize(
+    "end", [response("incomplete"), response("failed"), frame("error", error={"code": "c"})]
+)
+def test_input_after_a_turn_that_ended_otherwise_joins_at_once(end) -> None:
+    assert reduce(started(), sent(), got(end), LATER).history == [user("And this.")]
+
+
 # The head of the chain.
 
 
@@ -249,6 +280,13 @@ def test_an_error_evicts_the_head(end) -> None:
 
     assert run.head is None
     assert run.head_lost == "head_evicted"
+
+
+@pytest.mark.parametrize("end", [response("failed", []), frame("error", status=500, error={"code": "c"})])
+def test_a_head_that_never_was_cannot_be_evicted(end) -> None:
+    run = reduce(started(), sent(), got(end))
+
+    assert (run.head, run.head_lost) == (None, None)
 
 
 def test_an_error_on_another_lane_keeps_the_head() -> None:
@@ -420,6 +458,16 @@ def test_a_stored_response_that_was_steered_in_vain_is_continued_with_what_was_s
 
     assert run.head == ChainHead("resp_1", "c1", 1, stored=True)
     assert run.history[run.head.length :] == list(STEER.items)
+
+
+def test_a_steer_that_was_sent_too_late_is_input_for_the_next_request() -> None:
+    run = reduce(started(), sent(), whole(message("Hello")), STEER)
+
+    assert run.turn.is_over
+    assert run.turn.steers == []
+
+    run = reduce(started(), sent(), whole(call()), STEER, *ran())
+    assert run.history == [call(), ANSWERED, *STEER.items]
 
 
 def test_two_steers_are_two_messages() -> None:

@@ -176,6 +176,71 @@ def test_a_steer_that_fails_lets_the_turn_end(was_accepted: bool) -> None:  # no
     assert steer.error.code == "response_not_active"
 
 
+def test_a_successor_that_could_not_be_made_lets_the_turn_end() -> None:
+    turn = take(created(), accepted(), incomplete("steered"), steers=1)
+    assert turn.awaits_successor
+
+    turn.apply(rejected("steer_1", code="successor_creation_failed"))
+    assert turn.is_over
+
+
+@pytest.mark.parametrize("late", [accepted(), pending(), rejected("steer_1")], ids=lambda late: late.type)
+def test_what_has_come_of_a_steer_is_not_taken_back(late) -> None:
+    ways = [
+        [completed([call()]), pending()],
+        [rejected("steer_1")],
+        [incomplete("steered"), created("resp_2")],
+    ]
+    for events in ways:
+        turn = take(created(), accepted(), *events, steers=1)
+        before = list(turn.steers)
+        turn.apply(late)
+
+        assert turn.steers == before
+
+
+def test_a_steer_is_told_by_its_id_first() -> None:
+    turn = take(created(), accepted("steer_1"), steers=1)
+    turn.note_steer("resp_1", STEER)
+    turn.apply(accepted("steer_1"))
+
+    assert [(steer.id, steer.state) for steer in turn.steers] == [("steer_1", "accepted"), (None, "sent")]
+
+    turn.steers.reverse()
+    turn.apply(rejected("steer_1"))
+
+    assert [(steer.id, steer.state) for steer in turn.steers] == [(None, "sent"), ("steer_1", "failed")]
+
+
+def test_what_is_said_of_steers_is_numbered_with_the_response() -> None:
+    steer = {"steer": {"id": "steer_1", "previous_response_id": "resp_1"}}
+    turn = take(
+        event("response.created", response={"id": "resp_1"}, sequence_number=0),
+        event("response.steer.accepted", **steer, sequence_number=1),
+        event("response.steer.pending", **steer, reason="r", required_input=[], sequence_number=2),
+        event("response.steer.failed", **steer, error={}, sequence_number=3),
+        text_delta("a", sequence_number=4),
+    )
+
+    assert turn.response.irregularities == ()
+
+
+def test_a_turn_that_is_over_stays_over() -> None:
+    turn = take(created(), completed([]))
+    before = turn.canonical()
+
+    for late in (
+        accepted(),
+        pending(),
+        rejected("s"),
+        created("resp_2"),
+        error(),
+        UndecodableFrame("x", "{"),
+    ):
+        assert not turn.apply(late)
+        assert turn.canonical() == before
+
+
 # Several steers, and steers of others.
 
 

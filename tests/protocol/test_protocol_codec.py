@@ -522,6 +522,10 @@ def test_many_keys_are_not_items() -> None:
     tp.decode_event(frame({"type": "x", "a": {str(n): n for n in range(50)}}), limits=tp.Limits(max_items=10))
 
 
+def test_default_limits_are_the_documented_ones() -> None:
+    assert tp.DEFAULT_LIMITS == tp.Limits(max_bytes=64 * 1024 * 1024, max_depth=200, max_items=100_000)
+
+
 @pytest.mark.parametrize("name", ["max_bytes", "max_depth", "max_items"])
 def test_limits_are_positive(name: str) -> None:
     with pytest.raises(ValueError, match=name):

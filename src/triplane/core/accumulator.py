@@ -284,9 +284,17 @@ def _as_call(item: Item) -> ToolCall | None:
     else:
         return None
     call_id, name = item.get("call_id"), item.get("name")
-    if isinstance(call_id, str) and isinstance(name, str) and isinstance(text, str) and not is_cut_off(item):
-        return ToolCall(call_id, name, text, kind)
-    return None
+    if not (isinstance(call_id, str) and isinstance(name, str) and isinstance(text, str)) or is_cut_off(item):
+        return None
+    namespace, caller = item.get("namespace"), item.get("caller")
+    return ToolCall(
+        call_id,
+        name,
+        text,
+        kind,
+        namespace=namespace if isinstance(namespace, str) else None,
+        caller=caller if isinstance(caller, dict) else None,
+    )
 
 
 _FOLDS: Final = ByClass[Fold | None](FOLDS, None)

@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING, Literal
 
 import attrs
 
-from triplane.protocol import EncodeError, ResponseCreate, encode
-
 from .items import is_cut_off, is_for_client, is_from_model
 from .records import Item, PlanKind, PlanReason
 from .replay_input import replay_input, tidy, unanswered_calls
@@ -175,6 +173,8 @@ def _latest_output(history: Sequence[Item], length: int) -> Sequence[Item]:
 
 
 def _measure(plan: Plan, max_bytes: int, other_bytes: int) -> Plan:
+    from triplane.protocol import EncodeError, ResponseCreate, encode  # noqa: PLC0415  # made when first used
+
     try:
         size = other_bytes + len(encode(ResponseCreate(input=plan.items)))
     except EncodeError:

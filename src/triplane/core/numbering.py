@@ -2,7 +2,7 @@
 
 Every event of a response has a ``sequence_number``, counted from 0 (openai-python 3.52.0). Servers differ: some send
 none, some send -1 on all events. So numbers prove nothing but one thing: an event that is identical to an earlier one
-with the same number is that event again.
+with the same number is that event again. Deltas are identical if their type, their place and their text are.
 """
 
 from __future__ import annotations
@@ -90,9 +90,9 @@ class Numbering:
         self.forget()
         return False
 
-    def state(self) -> tuple[str, float]:
+    def state(self) -> tuple[bool, float]:
         """What the next event is held against: whether numbers count, and which one is due."""
-        return ("forgotten" if self._runs is None else "counted" if self._runs else "awaited"), self.due
+        return self._runs is not None, self.due
 
     def forget(self) -> None:
         """Take no more numbers, and give the memory back."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import attrs
 
@@ -20,12 +21,28 @@ class ToolCall:
         name: The tool's name as the model wrote it; it may name no tool at all.
         arguments: The arguments as the model wrote them: JSON text, perhaps malformed.
         kind: The wire type of the call item.
+        namespace: The group of tools that the name is from, None if the call named none.
+        caller: Who made the call, as wire data: the model or a program of its. None if it does not say.
     """
 
     call_id: str
     name: str
     arguments: str
     kind: Literal["function_call", "custom_tool_call"] = "function_call"
+    namespace: str | None = attrs.field(default=None, kw_only=True)
+    caller: Mapping[str, Any] | None = attrs.field(default=None, kw_only=True, eq=False)
+
+    def answer(self, output: str) -> dict[str, Any]:
+        """The item that answers the call, as wire data.
+
+        Who made it and in which namespace goes back with the answer (openai-python 3.52.0).
+        """
+        answer: dict[str, Any] = {"type": f"{self.kind}_output", "call_id": self.call_id, "output": output}
+        if self.namespace is not None and self.kind == "function_call":
+            answer["namespace"] = self.namespace
+        if self.caller is not None:
+            answer["caller"] = self.caller
+        return answer
 
 
 @attrs.frozen

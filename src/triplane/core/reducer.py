@@ -13,7 +13,6 @@ import attrs
 from .canonical import canonical_json
 from .continuation import ChainHead
 from .errors import Effect
-from .items import CLIENT_CALLS
 from .outcome import ToolCall, ToolOutcome
 from .records import (
     ConnectionDropped,
@@ -129,7 +128,6 @@ class RunReducer:
         head: The response that the next request may continue, None if there is none.
         head_lost: Why there is none although there was one.
         turn: What the request in hand has brought.
-        pending: The calls that have no outcome yet, once the turn is over.
         outcomes: The outcomes by call id. A call has one; what is reported later is not taken.
         usage: Tokens, summed.
         bytes_up: See `RunState`.
@@ -147,7 +145,6 @@ class RunReducer:
         self.head: ChainHead | None = None
         self.head_lost: Literal["connection_lost", "head_evicted"] | None = None
         self.turn = TurnAccumulator()
-        self.pending: list[ToolCall] = []
         self.outcomes: dict[str, ToolOutcome] = {}
         self.usage = RunUsage()
         self.bytes_up = 0
@@ -164,7 +161,9 @@ class RunReducer:
         self._head_before_steers: ChainHead | None = None
         # Input from outside waits until the conversation has come to a place where it may stand.
         self._added: list[Item] = []
+        # The calls of the turn, and which of them have no outcome yet.
         self._batch: list[ToolCall] = []
+        self._pending: dict[str, ToolCall] = {}
         self._calls: dict[str, ToolCall] = {}
         self._started: dict[str, str] = {}
 
@@ -172,6 +171,11 @@ class RunReducer:
     def response(self) -> ResponseAccumulator:
         """The response in hand: the latest of the turn."""
         return self.turn.response
+
+    @property
+    def pending(self) -> list[ToolCall]:
+        """The calls that have no outcome yet, once the turn is over."""
+        return list(self._pending.values())
 
     @property
     def is_over(self) -> bool:
@@ -202,10 +206,8 @@ class RunReducer:
                 self._started[body.call_id] = body.name
             case ToolFinished():
                 self.outcomes.setdefault(body.call_id, body.outcome)
-                if self.pending:
-                    self.pending = [call for call in self.pending if call.call_id != body.call_id]
-                    if not self.pending:
-                        self._answer()
+                if self._pending.pop(body.call_id, None) is not None and not self._pending:
+                    self._answer()
             case RequestSent():
                 if body.turn == self.turns:
                     self.replays += 1
@@ -214,15 +216,16 @@ class RunReducer:
                 self.status = "model"
                 self._request = body
                 self._begin_turn(body.previous_response_id)
-            case SteerSent():
+            case SteerSent() if not self.turn.is_over:
                 self.turn.note_steer(body.previous_response_id, body.items)
             case RunStarted():
                 self.run_id = body.run_id
                 self.status = "waiting"
                 self.history.extend(body.input)
-            case InputAdded():
+            case InputAdded() | SteerSent():
+                # A steer that was sent too late is input for the next request.
                 self._added.extend(body.items)
-                if self.status in ("new", "waiting"):
+                if self.status in ("new", "waiting") or (self._turn_taken and not self._pending):
                     self._take_added()
             case ResponseRetracted():
                 self._retract()
@@ -262,7 +265,7 @@ class RunReducer:
                 self.head_lost = None
             else:
                 self.head = None
-        elif self._request is None or self._request.plan != "fork":
+        elif self.head is not None and (self._request is None or self._request.plan != "fork"):
             # A same-lane error evicts the parent it referred to, one on another lane does not (OpenAI WebSocket-mode
             # guide, "eviction"); and what a failed response leaves behind is documented nowhere. The next request
             # stands on the log alone.
@@ -283,24 +286,17 @@ class RunReducer:
     def _turn_ended(self) -> None:
         if self.turn.response.status == "completed":
             self._batch = self.turn.calls()
-            self._calls.update((call.call_id, call) for call in self._batch)
+            self._calls |= {call.call_id: call for call in self._batch}
             # A call id that already has its outcome is answered from the log and never run again.
-            self.pending = [call for call in self._batch if call.call_id not in self.outcomes]
-        if self.pending:
+            self._pending = {call.call_id: call for call in self._batch if call.call_id not in self.outcomes}
+        if self._pending:
             self.status = "tools"
         else:
             self._answer()
 
     def _answer(self) -> None:
         """Once every call of the turn has its outcome, the outputs join the conversation in call order."""
-        self.history.extend(
-            {
-                "type": CLIENT_CALLS[call.kind],
-                "call_id": call.call_id,
-                "output": self.outcomes[call.call_id].output,
-            }
-            for call in self._batch
-        )
+        self.history.extend(call.answer(self.outcomes[call.call_id].output) for call in self._batch)
         if self._batch:
             self.status = "waiting"
         self._batch = []

@@ -30,12 +30,14 @@ if TYPE_CHECKING:
         ResponseSteerPending,
         ServerEvent,
     )
-    from triplane.protocol import Steer as WireSteer
 
     from .accumulator import LifecycleEvent
     from .outcome import ToolCall
 
+    SteerEvent = ResponseSteerAccepted | ResponseSteerPending | ResponseSteerFailed
+
 SteerState = Literal["sent", "accepted", "pending", "committed", "failed"]
+_ORDER: Final[dict[SteerState, int]] = {"sent": 0, "accepted": 1, "pending": 2, "committed": 3, "failed": 3}
 
 
 @attrs.frozen
@@ -86,7 +88,9 @@ class TurnAccumulator:
         response = self.response
         if not response.is_over or response.status in ("failed", "error"):
             return False
-        if response.status == "incomplete" and response.incomplete_reason == "steered":
+        # A steer that somebody else sent is known by its effect alone.
+        was_steered = response.status == "incomplete" and response.incomplete_reason == "steered"
+        if was_steered and all(steer.previous_response_id != response.id for steer in self.steers):
             return True
         return any(steer.state in ("sent", "accepted") for steer in self.steers)
 
@@ -104,7 +108,10 @@ class TurnAccumulator:
         return list(found.values())
 
     def note_steer(self, previous_response_id: str, items: tuple[Item, ...]) -> None:
-        """Note that a steer is on its way: the turn is not over before it is answered."""
+        """Note that a steer is on its way: the turn is not over before it is answered.
+
+        Not for a turn that is over.
+        """
         self.steers.append(Steer("sent", items, previous_response_id))
 
     def apply(self, event: ServerEvent | UndecodableFrame) -> bool:
@@ -114,7 +121,7 @@ class TurnAccumulator:
         """
         handler = _HANDLERS[event.__class__]
         if handler is not None:
-            return handler(self, event)
+            return not self.is_over and handler(self, event)
         # What is left says nothing about the life of a response.
         self.responses[-1].apply(event)
         return False
@@ -132,10 +139,9 @@ class TurnAccumulator:
         identity = event.raw_response.get("id")
         is_another = all(identity != each.id for each in self.responses)
         if response.is_over:
-            if not (is_another and self.awaits_successor):
-                return False
-            self._begin_successor().apply(event)
-            return True
+            if is_another:
+                self._begin_successor().apply(event)
+            return is_another
         # A successor takes the place of a response whose end was not told.
         if is_another and response.id is not None and event.type == "response.created" and self._has_queued:
             response.cut_off("steered")
@@ -146,8 +152,6 @@ class TurnAccumulator:
 
     def _failure(self, event: ErrorEvent | UndecodableFrame) -> bool:
         if self.response.is_over:
-            if not self.awaits_successor:
-                return False
             # It happens to the response that was to come.
             self.responses.append(ResponseAccumulator(self.response.id))
         self.response.apply(event)
@@ -166,29 +170,37 @@ class TurnAccumulator:
         return self.response
 
     def _accepted(self, event: ResponseSteerAccepted) -> bool:
-        self.response.apply(event)
-        self._update(event.steer, state="accepted", id=event.steer.id)
-        return True
+        return self._update(event, "accepted", id=event.steer.id)
 
     def _pending(self, event: ResponseSteerPending) -> bool:
-        self.response.apply(event)
         required = tuple(to_wire(stub) for stub in event.required_input)
-        self._update(event.steer, state="pending", id=event.steer.id, required_input=required)
-        return True
+        return self._update(event, "pending", id=event.steer.id, required_input=required)
 
     def _failed(self, event: ResponseSteerFailed) -> bool:
-        self.response.apply(event)
-        self._update(event.steer, state="failed", error=normalise_error(event))
-        return True
+        return self._update(event, "failed", error=normalise_error(event))
 
-    def _update(self, about: WireSteer, **changes: Any) -> None:
-        """Change the steer that an event is about: by its id, else the first that has none."""
-        for place, steer in enumerate(self.steers):
-            is_it = steer.id == about.id and about.id is not None
-            if is_it or (steer.state == "sent" and steer.previous_response_id == about.previous_response_id):
-                self.steers[place] = attrs.evolve(steer, **changes)
-                return
-        self.steers.append(attrs.evolve(Steer("sent", None, about.previous_response_id), **changes))
+    def _update(self, event: SteerEvent, state: SteerState, **changes: Any) -> bool:
+        """Change the steer that an event is about: by its id, else the first that has not been answered."""
+        # Its number is one of the response's.
+        self.response.apply(event)
+        about = event.steer
+        known = [
+            place for place, steer in enumerate(self.steers) if about.id is not None and steer.id == about.id
+        ]
+        unanswered = [
+            place
+            for place, steer in enumerate(self.steers)
+            if steer.state == "sent" and steer.previous_response_id == about.previous_response_id
+        ]
+        place = (known or unanswered or [len(self.steers)])[0]
+        if place == len(self.steers):
+            self.steers.append(Steer("sent", None, about.previous_response_id))
+        steer = self.steers[place]
+        # What has come of a steer is not taken back by an event that comes late or again.
+        if _ORDER[state] <= _ORDER[steer.state]:
+            return False
+        self.steers[place] = attrs.evolve(steer, state=state, **changes)
+        return True
 
 
 _HANDLERS: Final = ByClass[Callable[[TurnAccumulator, Any], bool] | None](
