@@ -27,7 +27,9 @@ async def a_tool_is_still_its_function() -> None:
     assert_type(plain.timeout, float)
 
 
-agent = triplane.Agent("m", "instructions", [plain, with_options], settings=triplane.ModelSettings(temperature=0.0))
+agent = triplane.Agent(
+    "m", "instructions", [plain, with_options], settings=triplane.ModelSettings(temperature=0.0)
+)
 assert_type(agent.as_tool(), triplane.Tool)
 assert_type(agent.tools, tuple[triplane.Tool, ...])
 
