@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 from functools import partial
 from pathlib import Path
 
@@ -26,19 +23,14 @@ PROGRAMS = [
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
-async def test_programs_run(program, nursery) -> None:
+async def test_programs_run(program, nursery, monkeypatch) -> None:
     handle = await nursery.start(partial(serve, model="directive"))
-    environ = {"OPENAI_API_KEY": "local", "OPENAI_BASE_URL": f"http://127.0.0.1:{handle.port}/v1"}
+    monkeypatch.setenv("OPENAI_API_KEY", "local")
+    monkeypatch.setenv("OPENAI_BASE_URL", f"http://127.0.0.1:{handle.port}/v1")
+    monkeypatch.chdir(ROOT)
 
-    done = await trio.run_process(
-        [sys.executable, "-W", "error", "-c", program],
-        env={**os.environ, **environ},
-        capture_stdout=True,
-        stderr=subprocess.STDOUT,
-        check=False,
-    )
-
-    assert 0 == done.returncode, done.stdout.decode()
+    # A thread has room for the Trio that a program runs.
+    await trio.to_thread.run_sync(exec, compile(program, "a page", "exec"), {"__name__": "__main__"})
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -46,16 +38,6 @@ def test_links_lead_somewhere(page) -> None:
     links = re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text())
 
     assert [] == [link for link in links if not (page.parent / link).exists()]
-
-
-@pytest.mark.parametrize("example", sorted((ROOT / "examples").glob("*.py")), ids=lambda path: path.name)
-async def test_examples_run(example) -> None:
-    done = await trio.run_process(
-        [sys.executable, "-W", "error", str(example)], capture_stdout=True, check=False
-    )
-
-    assert 0 == done.returncode
-    assert done.stdout
 
 
 def test_every_option_is_in_the_guide() -> None:

@@ -460,6 +460,16 @@ def test_a_stored_response_that_was_steered_in_vain_is_continued_with_what_was_s
     assert run.history[run.head.length :] == list(STEER.items)
 
 
+def test_a_successor_that_is_retracted_leaves_its_steer_to_be_said_again() -> None:
+    log = [got(ACCEPTED, STEERED), got(response("created", [], "resp_2"))]
+    run = reduce(started(), sent(), got(response("created")), STEER, *log)
+    assert run.head == ChainHead("resp_1", "c1", 2)
+
+    run.apply(Record(9, 0.0, RETRACTED))
+    assert run.head == ChainHead("resp_1", "c1", 1)
+    assert run.history == [message("He"), *STEER.items]
+
+
 def test_a_steer_that_was_sent_too_late_is_input_for_the_next_request() -> None:
     run = reduce(started(), sent(), whole(message("Hello")), STEER)
 

@@ -176,6 +176,17 @@ def test_a_steer_that_fails_lets_the_turn_end(was_accepted: bool) -> None:  # no
     assert steer.error.code == "response_not_active"
 
 
+def test_a_steer_that_waits_may_still_fail() -> None:
+    turn = take(created(), accepted(), completed([call()]), pending("steer_1"), steers=2)
+    assert states(turn) == ["pending", "sent"]
+    assert not turn.is_over
+
+    turn.apply(rejected("steer_1"))
+    turn.apply(rejected())
+    assert states(turn) == ["failed", "failed"]
+    assert turn.is_over
+
+
 def test_a_successor_that_could_not_be_made_lets_the_turn_end() -> None:
     turn = take(created(), accepted(), incomplete("steered"), steers=1)
     assert turn.awaits_successor
