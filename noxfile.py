@@ -19,6 +19,22 @@ def dependencies(*groups: str) -> list[str]:
     return list(nox.project.dependency_groups(PROJECT, *groups))
 
 
+# On the command line, since flake8's configuration files do not take codes of five letters.
+RULES_FOR_TRIO = (
+    "--select=ASYNC1,ASYNC2,ASYNC3",
+    # 114 wants a list of all startable functions; 124: tools of the examples are async without awaiting;
+    # 128: a function may hand its task_status on.
+    "--extend-ignore=ASYNC114,ASYNC124,ASYNC128",
+    "--per-file-ignores="
+    # Captured, and raised again once the nursery has closed; cancellations are let through first.
+    "src/triplane/engine/background.py:ASYNC103 "
+    # Both nurseries are opened in one statement on purpose.
+    "src/triplane/server/app.py:ASYNC111 "
+    # When that sleep is cancelled, somebody else has seen the error.
+    "src/triplane/server/session.py:ASYNC120",
+)
+
+
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
     """The suite, in random order, on all cores."""
@@ -34,7 +50,7 @@ def lint(session: nox.Session) -> None:
     session.install(*dependencies("lint"))
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
-    session.run("flake8", "--select=ASYNC", "src", "examples")
+    session.run("flake8", *RULES_FOR_TRIO, "src", "examples")
 
 
 @nox.session

@@ -7,13 +7,9 @@ import random
 from typing import Any
 
 from core_wire import Item, numbered
-from hypothesis import settings
 from hypothesis import strategies as st
 
 Frame = dict[str, Any]
-
-# Slow machines are no reason to fail, and a law that holds for a hundred cases is looked at again at every run.
-law = settings(deadline=None, max_examples=60)
 
 texts = st.text("abc é😀", max_size=12)
 SKELETONS = (

@@ -303,4 +303,4 @@ class PoolModel(RuleBasedStateMachine):
 
 
 TestPool = PoolModel.TestCase
-TestPool.settings = settings(deadline=None, max_examples=40, stateful_step_count=30)
+TestPool.settings = settings(stateful_step_count=30)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from itertools import pairwise
 
-from core_scripts import Nonsense, disturbed, law, responses, terminal
+from core_scripts import Nonsense, disturbed, responses, terminal
 from core_wire import call, fold, message, reasoning, user
 from hypothesis import given
 from hypothesis import strategies as st
@@ -40,7 +40,6 @@ def decoded(frames):
 # What a response says.
 
 
-@law
 @given(responses(interleaved=True), st.data())
 def test_the_stream_says_what_the_end_says(response, data) -> None:
     """However the texts are cut, whatever setup events are missing, and whatever comes twice."""
@@ -56,7 +55,6 @@ def test_the_stream_says_what_the_end_says(response, data) -> None:
     assert confirmed.text() == text_of(output)
 
 
-@law
 @given(responses(interleaved=True), st.data())
 def test_the_parts_say_what_the_items_say(response, data) -> None:
     """Without a single ``output_item.done``, and with the end saying nothing."""
@@ -70,7 +68,6 @@ def test_the_parts_say_what_the_items_say(response, data) -> None:
                 assert built[item["id"]].get(key) in (item.get(key), None, [])
 
 
-@law
 @given(responses(interleaved=True), st.data())
 def test_the_deltas_say_what_the_texts_say(response, data) -> None:
     """With every event left out that is not a delta."""
@@ -82,7 +79,6 @@ def test_the_deltas_say_what_the_texts_say(response, data) -> None:
     assert told.differences == ()
 
 
-@law
 @given(responses())
 def test_the_text_only_grows(response) -> None:
     """As long as items come one after the other, what was shown stays shown."""
@@ -98,7 +94,6 @@ def test_the_text_only_grows(response) -> None:
     assert told.shown == len(shown[-1])
 
 
-@law
 @given(responses(interleaved=True), st.data())
 def test_every_prefix_is_a_response(response, data) -> None:
     output, frames = response
@@ -114,7 +109,6 @@ def test_every_prefix_is_a_response(response, data) -> None:
     assert told.is_over
 
 
-@law
 @given(responses(interleaved=True), st.data())
 def test_a_snapshot_does_not_change_afterwards(response, data) -> None:
     output, frames = response
@@ -139,7 +133,6 @@ def salad(seed: int) -> FramesReceived:
     return FramesReceived("c1", Nonsense(seed).frames(KINDS, 15))
 
 
-@law
 @given(SEEDS)
 def test_nothing_raises_and_the_same_is_the_same(seed) -> None:
     one, other = ResponseAccumulator("resp_0"), ResponseAccumulator("resp_0")
@@ -230,7 +223,6 @@ FRAMES = st.lists(st.sampled_from(SENSIBLE), min_size=1, max_size=4).map(
 LOGS = st.lists(BODIES | FRAMES, max_size=14)
 
 
-@law
 @given(LOGS)
 def test_a_log_that_is_read_again_gives_the_state_there_was_at_every_record(bodies) -> None:
     log = [Record(sequence, 0.0, body) for sequence, body in enumerate(bodies)]
@@ -245,7 +237,6 @@ def test_a_log_that_is_read_again_gives_the_state_there_was_at_every_record(bodi
         assert live.head is None or live.head.length <= len(live.history)
 
 
-@law
 @given(LOGS, st.data())
 def test_it_does_not_matter_how_frames_were_batched(bodies, data) -> None:
     together, apart = RunReducer(), RunReducer()
@@ -260,7 +251,6 @@ def test_it_does_not_matter_how_frames_were_batched(bodies, data) -> None:
     assert apart.canonical() == together.canonical()
 
 
-@law
 @given(LOGS)
 def test_every_call_of_the_history_is_answered_once_and_after_it(bodies) -> None:
     """Once nothing is pending and no tool runs, the conversation can go on."""

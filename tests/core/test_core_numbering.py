@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from core_scripts import law
 from core_wire import added, created, done, event, fold, lifecycle, message, text_delta, text_done
 from hypothesis import given
 from hypothesis import strategies as st
@@ -182,7 +181,6 @@ def test_a_whole_stream_that_is_sent_again_changes_nothing() -> None:
     assert fold(*stream, *stream).canonical() == once.canonical()
 
 
-@law
 @given(st.lists(st.tuples(st.integers(-1, 8), st.integers(0, 2))))
 def test_only_an_identical_event_with_a_known_number_is_a_repetition(events) -> None:
     """Held against a model that remembers everything."""

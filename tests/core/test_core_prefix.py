@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from core_scripts import law
 from core_wire import answer, call, message, reasoning, user
 from hypothesis import given
 from hypothesis import strategies as st
@@ -128,7 +127,6 @@ def test_after_an_answer_there_must_be_something_new() -> None:
 ITEMS = st.lists(st.sampled_from([user("a"), user("b"), message("c"), reasoning()]), max_size=5)
 
 
-@law
 @given(ITEMS, ITEMS, ITEMS)
 def test_what_is_sent_after_what_is_known_is_what_was_given(before, output, new) -> None:
     baseline = Baseline("c1", {**FIRST, "input": before}, "resp_1", tuple(output))

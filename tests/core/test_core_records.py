@@ -33,6 +33,14 @@ def test_frames_are_decoded_in_their_order_each_once() -> None:
     assert frames.events is frames.events
 
 
+def test_looking_at_the_class_decodes_nothing() -> None:
+    """Documentation tools do."""
+    assert (
+        type(FramesReceived.events).__get__(FramesReceived.events, None, FramesReceived)
+        is FramesReceived.events
+    )
+
+
 def test_an_undecodable_frame_shows_little_of_itself() -> None:
     (frame,) = FramesReceived("c1", ('{"secret": "sk-abcdefghijklmnopqrstuvwxyz' + "x" * 1_000,)).events
 

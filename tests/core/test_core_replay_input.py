@@ -6,7 +6,6 @@ import copy
 import itertools
 
 import pytest
-from core_scripts import law
 from core_wire import answer, call, message, reasoning, user
 from hypothesis import given
 from hypothesis import strategies as st
@@ -288,7 +287,6 @@ ITEMS = st.one_of(
 )
 
 
-@law
 @given(st.lists(ITEMS, max_size=12))
 def test_what_is_replayed_keeps_its_order_and_can_be_replayed_again(history) -> None:
     once = replay_input(history)

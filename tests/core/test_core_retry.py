@@ -6,7 +6,6 @@ import math
 from typing import get_args
 
 import pytest
-from core_scripts import law
 from core_wire import call, completed, created, done, error, event, failed, fold, incomplete, text_delta
 from hypothesis import given
 from hypothesis import strategies as st
@@ -257,7 +256,6 @@ def test_what_the_server_asks_for_does_not_shorten_a_delay() -> None:
     assert delay_before(4, base=0.5, limit=30, jitter=1, asked=1) == 2
 
 
-@law
 @given(
     st.integers(1, 100),
     st.floats(0, 1),

@@ -259,3 +259,18 @@ def test_outside_of_trio_it_says_so() -> None:
 
     with pytest.raises(triplane.ConfigError, match=r"trio\.run"):
         asyncio.run(main())
+
+
+async def test_a_conversation_with_a_call_that_nobody_answers_is_refused_before_it_is_sent(
+    bench, autojump_clock
+) -> None:
+    call = {"type": "function_call", "call_id": "call_1", "name": "look", "arguments": "{}"}
+    async with bench() as b:
+        with pytest.raises(triplane.RunFailed, match="call_1") as caught:
+            await b.engine.run(AGENT, [{"role": "user", "content": "x"}, call])
+
+    assert ("unanswered_calls", "nothing", "change") == (
+        caught.value.code,
+        caught.value.receipt.sent,
+        caught.value.receipt.next,
+    )

@@ -14,11 +14,11 @@ import pytest
 from protocol_samples import class_name
 
 import triplane.protocol as tp
-from triplane.protocol import events, items
+from triplane.protocol import events, items, tool_definitions
 from triplane.protocol.events._catalogue import MODULES as EVENT_MODULES
 from triplane.protocol.items._base import MODULES as ITEM_MODULES
 
-PACKAGES = [tp, events, items]
+PACKAGES = [tp, events, items, tool_definitions]
 
 
 def names_for_type_checkers(package: ModuleType) -> set[str]:
@@ -137,6 +137,8 @@ def test_import_creates_no_class_that_is_not_asked_for() -> None:
             "items._base",
             "limits",
             "redaction",
+            "tool_definitions",
+            "tool_definitions._base",
         )
     }
 
@@ -151,7 +153,7 @@ def test_text_needs_no_class_of_tools_or_responses() -> None:
 
     assert "triplane.protocol.events.text" in loaded
     assert "triplane.protocol.response" not in loaded
-    assert "triplane.protocol.tool_definitions" not in loaded
+    assert "triplane.protocol.tool_definitions.client" not in loaded
 
 
 def test_protocol_does_no_io() -> None:

@@ -107,6 +107,7 @@ class Driver:
         self._reducer = RunReducer()
         self._exchanging = False
         self._sending_began = False
+        self._continues = False
         self._last_lane: Lane | None = None
         self._kept_head: str | None = None
 
@@ -139,6 +140,7 @@ class Driver:
                 self._run_id, self._agent.name, self._agent.model, self._agent.fingerprint, self._first_input
             )
         )
+        failure: TriplaneError | None = None
         try:
             try:
                 end = await self._loop()
@@ -147,8 +149,7 @@ class Driver:
             self._record(end)
         except TriplaneError as error:
             self._record(RunEnded("failed", type(error).__name__, str(error)))
-            await self._feed.log.durable()
-            raise
+            failure = error
         except Exception as error:
             self._record(RunEnded("failed", type(error).__name__))
             raise
@@ -157,6 +158,8 @@ class Driver:
             if not self._reducer.is_over:
                 self._record(RunEnded("cancelled"))
         await self._feed.log.durable()
+        if failure is not None:
+            raise failure
         return self._reducer.snapshot()
 
     async def _loop(self) -> RunEnded:
@@ -256,6 +259,14 @@ class Driver:
             self._agent.fingerprint,
             head_lost=self._reducer.head_lost,
         )
+        if plan.kind == "refuse":
+            raise RunFailed(
+                f"the conversation holds calls that nobody has answered ({', '.join(plan.unanswered)}), which the"
+                " server would refuse; answer them in the run's input",
+                run_id=self._run_id,
+                code=plan.reason,
+                receipt=Receipt(sent="nothing", effects=self._reducer.effects, next="change"),
+            )
         request = self._agent.request(plan)
         size = len(request.encode())
         if size > self._options.max_request_size:
@@ -266,6 +277,7 @@ class Driver:
                 limit=self._options.max_request_size,
                 receipt=Receipt(effects=self._reducer.effects, next="change"),
             )
+        self._continues = plan.previous_response_id is not None
         self._record(
             RequestSent(
                 turn,
@@ -332,7 +344,9 @@ class Driver:
 
     def _verdict(self, fault: Fault) -> ServerVerdict:
         if isinstance(fault, ServerError):
-            return judge_server_error(fault.code, fault.status, fault.type)
+            return judge_server_error(
+                fault.code, fault.status, fault.type, param=fault.param, continues=self._continues
+            )
         if isinstance(fault, ConnectionLost) and fault.close.code in _FATAL_CLOSES:
             return "give_up"
         return "back_off" if self._boundary.replay else "give_up"

@@ -341,7 +341,8 @@ class Pool:
             limit = len(place.lanes) + place.dialling
         # A poisoned connection that has not finished closing still counts against the limit.
         limit -= len(place.lanes) - len(usable)
-        waiters = [Waiter(waiting.ticket, waiting.head, waiting.fingerprint) for waiting in place.queue]
+        # Read no further than lanes can be had: a queue of thousands must not cost its length at each arrival.
+        waiters = (Waiter(waiting.ticket, waiting.head, waiting.fingerprint) for waiting in place.queue)
         for action in plan(views, waiters, dialling=place.dialling, max_connections=limit):
             if isinstance(action, Assign):
                 self._assign(place, action.ticket, usable[action.lane])

@@ -1,8 +1,8 @@
 """The wire as types: events, items, requests, errors, and the codec between them and JSON text.
 
 Nothing here does I/O or looks at a clock. Classes are named after the wire: ``response.output_text.delta`` is
-`ResponseOutputTextDelta`, an item ``function_call`` is `FunctionCall`. Importing this package creates none of
-the three hundred classes; each is created when its name is first asked for or when its type first arrives.
+`ResponseOutputTextDelta`, an item ``function_call`` is `FunctionCall`. Importing this package creates hardly any
+of the three hundred classes; each is created when its name is first asked for or its type first arrives.
 """
 
 from typing import TYPE_CHECKING
@@ -311,13 +311,14 @@ if TYPE_CHECKING:
     from .tool_definitions import WebSearchTool as WebSearchTool
     from .tool_definitions import WebSearchTool20250826 as WebSearchTool20250826
 else:
-    from . import events, items
+    from . import events, items, tool_definitions
 
     __getattr__, __dir__ = lazy_names(
         __name__,
         {
             "events": events.__dir__(),
             "items": items.__dir__(),
+            "tool_definitions": tool_definitions.__dir__(),
             "content": (
                 "Annotation",
                 "ComputerScreenshot",
@@ -416,43 +417,6 @@ else:
                 "UnknownEnvironment",
                 "UnknownNetworkPolicy",
                 "UnknownSkill",
-            ),
-            "tool_definitions": (
-                "ApplyPatchTool",
-                "CodeInterpreterContainer",
-                "CodeInterpreterTool",
-                "ComparisonFilter",
-                "CompoundFilter",
-                "ComputerTool",
-                "ComputerUsePreviewTool",
-                "CustomFormat",
-                "CustomTool",
-                "FileSearchTool",
-                "FunctionTool",
-                "GrammarFormat",
-                "HybridSearch",
-                "ImageGenerationTool",
-                "ImageMask",
-                "LocalShellTool",
-                "McpApprovalFilter",
-                "McpTool",
-                "McpToolFilter",
-                "NamespaceTool",
-                "ProgrammaticToolCallingTool",
-                "RankingOptions",
-                "ShellTool",
-                "SvgOptions",
-                "TextInputFormat",
-                "ToolDefinition",
-                "ToolSearchTool",
-                "UnknownCustomFormat",
-                "UnknownTool",
-                "UserLocation",
-                "WebSearchFilters",
-                "WebSearchPreviewTool",
-                "WebSearchPreviewTool20250311",
-                "WebSearchTool",
-                "WebSearchTool20250826",
             ),
         },
     )
