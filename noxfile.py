@@ -25,13 +25,15 @@ RULES_FOR_TRIO = (
     # 114 wants a list of all startable functions; 124: tools of the examples are async without awaiting;
     # 128: a function may hand its task_status on.
     "--extend-ignore=ASYNC114,ASYNC124,ASYNC128",
-    "--per-file-ignores="
-    # Captured, and raised again once the nursery has closed; cancellations are let through first.
-    "src/triplane/engine/background.py:ASYNC103 "
-    # Both nurseries are opened in one statement on purpose.
-    "src/triplane/server/app.py:ASYNC111 "
-    # When that sleep is cancelled, somebody else has seen the error.
-    "src/triplane/server/session.py:ASYNC120",
+    (
+        "--per-file-ignores="
+        # Captured, and raised again once the nursery has closed; cancellations are let through first.
+        "src/triplane/engine/background.py:ASYNC103 "
+        # Both nurseries are opened in one statement on purpose.
+        "src/triplane/server/app.py:ASYNC111 "
+        # When that sleep is cancelled, somebody else has seen the error.
+        "src/triplane/server/session.py:ASYNC120"
+    ),
 )
 
 
