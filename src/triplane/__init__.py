@@ -53,7 +53,7 @@ from triplane.net.dial import Network as Network
 from triplane.net.endpoint import Endpoint as Endpoint
 from triplane.net.pool import LaneStatistics as LaneStatistics
 from triplane.net.pool import PoolStatistics as PoolStatistics
-from triplane.protocol.requests import ModelSettings as ModelSettings
+from triplane.protocol.settings import ModelSettings as ModelSettings
 from triplane.tools import Tool as Tool
 from triplane.tools import ToolContext as ToolContext
 from triplane.tools import tool as tool

@@ -16,7 +16,7 @@ from protocol_samples import class_name
 import triplane.protocol as tp
 from triplane.protocol import events, items, tool_definitions
 from triplane.protocol.events._catalogue import MODULES as EVENT_MODULES
-from triplane.protocol.items._base import MODULES as ITEM_MODULES
+from triplane.protocol.items._catalogue import MODULES as ITEM_MODULES
 
 PACKAGES = [tp, events, items, tool_definitions]
 

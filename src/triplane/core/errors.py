@@ -79,7 +79,7 @@ _NOTHING_HAPPENED = Receipt()
 _WOULD_FAIL_AGAIN = Receipt(next="change")
 
 
-@attrs.define(slots=False, eq=False)
+@attrs.define(slots=False, eq=False, repr=False)
 class TriplaneError(Exception):
     """The base of every error that Triplane raises on purpose.
 
@@ -93,6 +93,11 @@ class TriplaneError(Exception):
 
     def __str__(self) -> str:
         return self.message
+
+    def __repr__(self) -> str:
+        # Written once, and not generated for each class at every import.
+        facts = (f"{a.name}={getattr(self, a.name)!r}" for a in attrs.fields(type(self)))
+        return f"{type(self).__name__}({', '.join(facts)})"
 
     def again(self) -> Self:
         """A copy with the same facts and the same cause.
@@ -112,14 +117,14 @@ def _empty(cls: type[TriplaneError], args: tuple[object, ...]) -> TriplaneError:
     return cls.__new__(cls, *args)
 
 
-@attrs.define(slots=False, eq=False)
+@attrs.define(slots=False, eq=False, repr=False)
 class ConfigError(TriplaneError):
     """What was asked for cannot work. Raised before anything is started."""
 
     receipt: Receipt = attrs.field(default=_WOULD_FAIL_AGAIN, kw_only=True)
 
 
-@attrs.define(slots=False, eq=False)
+@attrs.define(slots=False, eq=False, repr=False)
 class EngineClosed(TriplaneError):
     """The engine was used after its context manager was left, or while it was being left."""
 
@@ -127,7 +132,7 @@ class EngineClosed(TriplaneError):
     receipt: Receipt = attrs.field(default=_WOULD_FAIL_AGAIN, kw_only=True)
 
 
-@attrs.define(slots=False, eq=False)
+@attrs.define(slots=False, eq=False, repr=False)
 class ConnectFailed(TriplaneError):
     """No WebSocket could be opened.
 
@@ -174,7 +179,7 @@ class CloseInfo:
     by: Literal["peer", "us", "network"] = "network"
 
 
-@attrs.define(slots=False, eq=False)
+@attrs.define(slots=False, eq=False, repr=False)
 class ConnectionLost(TriplaneError):
     """A WebSocket ended while something was still expected from it.
 
@@ -187,7 +192,7 @@ class ConnectionLost(TriplaneError):
     connection: str = attrs.field(default="", kw_only=True)
 
 
-@attrs.define(slots=False, eq=False)
+@attrs.define(slots=False, eq=False, repr=False)
 class Stalled(TriplaneError):
     """The peer was silent for longer than an option allows.
 
@@ -201,7 +206,7 @@ class Stalled(TriplaneError):
     silence: float = attrs.field(kw_only=True)
 
 
-@attrs.define(slots=False, eq=False)
+@attrs.define(slots=False, eq=False, repr=False)
 class ServerError(TriplaneError):
     """The server answered with an error.
 
@@ -239,7 +244,7 @@ class ServerError(TriplaneError):
         )
 
 
-@attrs.define(slots=False, eq=False)
+@attrs.define(slots=False, eq=False, repr=False)
 class ProtocolViolation(TriplaneError):
     """The peer sent something that is not the protocol.
 
@@ -250,7 +255,7 @@ class ProtocolViolation(TriplaneError):
     excerpt: str = attrs.field(default="", kw_only=True)
 
 
-@attrs.define(slots=False, eq=False)
+@attrs.define(slots=False, eq=False, repr=False)
 class RunFailed(TriplaneError):
     """The model's response ended in failure, or recovery ran out of attempts.
 
@@ -267,7 +272,7 @@ class RunFailed(TriplaneError):
     attempts: int = attrs.field(default=1, kw_only=True)
 
 
-@attrs.define(slots=False, eq=False)
+@attrs.define(slots=False, eq=False, repr=False)
 class ApprovalRequired(TriplaneError):
     """The run is parked: a tool call waits for a person's decision.
 
@@ -278,7 +283,7 @@ class ApprovalRequired(TriplaneError):
     run_id: str = attrs.field(kw_only=True)
 
 
-@attrs.define(slots=False, eq=False)
+@attrs.define(slots=False, eq=False, repr=False)
 class LimitReached(TriplaneError):
     """A limit that you or the defaults set was reached.
 
@@ -291,7 +296,7 @@ class LimitReached(TriplaneError):
     limit: float = attrs.field(kw_only=True)
 
 
-@attrs.define(slots=False, eq=False)
+@attrs.define(slots=False, eq=False, repr=False)
 class LedgerCorrupt(TriplaneError):
     """A ledger cannot be read; nothing was guessed and nothing was changed.
 

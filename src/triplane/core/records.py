@@ -43,8 +43,20 @@ EndStatus = Literal["completed", "incomplete", "failed", "cancelled"]
 RetractReason = Literal["connection_lost", "stalled", "server_error", "undecodable_frame"]
 
 
-@attrs.frozen
-class UndecodableFrame:
+class _Entry:
+    """What can stand in a log. Its repr is written once, and not generated for each class at every import."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        cls: Any = type(self)
+        return (
+            f"{cls.__name__}({', '.join(f'{a.name}={getattr(self, a.name)!r}' for a in attrs.fields(cls))})"
+        )
+
+
+@attrs.frozen(repr=False)
+class UndecodableFrame(_Entry):
     """A frame that is not an event. It stands in the stream where the frame stood.
 
     Attributes:
@@ -57,8 +69,8 @@ class UndecodableFrame:
     excerpt: str
 
 
-@attrs.frozen
-class RunStarted:
+@attrs.frozen(repr=False)
+class RunStarted(_Entry):
     """A run began.
 
     Attributes:
@@ -77,16 +89,16 @@ class RunStarted:
     input: tuple[Item, ...]
 
 
-@attrs.frozen
-class InputAdded:
+@attrs.frozen(repr=False)
+class InputAdded(_Entry):
     """Input from outside joined the conversation; the next request carries it."""
 
     type: ClassVar[str] = "triplane.input_added"
     items: tuple[Item, ...]
 
 
-@attrs.frozen
-class RequestSent:
+@attrs.frozen(repr=False)
+class RequestSent(_Entry):
     """A request is about to be written; it may or may not have reached the server.
 
     Attributes:
@@ -113,8 +125,8 @@ class RequestSent:
     stored: bool = False
 
 
-@attrs.frozen
-class SteerSent:
+@attrs.frozen(repr=False)
+class SteerSent(_Entry):
     """Another instruction for a running response is about to be written; see `TurnAccumulator`.
 
     Attributes:
@@ -154,8 +166,8 @@ class _Events:
         return decoded
 
 
-@attrs.frozen(slots=False)
-class FramesReceived:
+@attrs.frozen(slots=False, repr=False)
+class FramesReceived(_Entry):
     """Frames as they came, one record for each batch that was read.
 
     Attributes:
@@ -170,8 +182,8 @@ class FramesReceived:
     frames: tuple[str, ...]
 
 
-@attrs.frozen
-class ResponseRetracted:
+@attrs.frozen(repr=False)
+class ResponseRetracted(_Entry):
     """What was shown of the response in hand no longer counts; the turn is tried again.
 
     Attributes:
@@ -188,8 +200,8 @@ class ResponseRetracted:
     ambiguous: bool
 
 
-@attrs.frozen
-class ConnectionDropped:
+@attrs.frozen(repr=False)
+class ConnectionDropped(_Entry):
     """The connection under the run is gone, and with it what the server remembered there.
 
     Attributes:
@@ -204,8 +216,8 @@ class ConnectionDropped:
     reason: str
 
 
-@attrs.frozen
-class ToolStarted:
+@attrs.frozen(repr=False)
+class ToolStarted(_Entry):
     """A tool's code is about to run: from here on its effect may have happened.
 
     Attributes:
@@ -224,8 +236,8 @@ class ToolStarted:
     idempotency_key: str
 
 
-@attrs.frozen
-class ToolFinished:
+@attrs.frozen(repr=False)
+class ToolFinished(_Entry):
     """A tool call has its one outcome."""
 
     type: ClassVar[str] = "triplane.tool_finished"
@@ -234,8 +246,8 @@ class ToolFinished:
     outcome: ToolOutcome
 
 
-@attrs.frozen
-class RunEnded:
+@attrs.frozen(repr=False)
+class RunEnded(_Entry):
     """The last record of a run.
 
     Attributes:
@@ -265,8 +277,8 @@ Body = (
 )
 
 
-@attrs.frozen
-class Record:
+@attrs.frozen(repr=False)
+class Record(_Entry):
     """One entry of a log.
 
     Attributes:

@@ -248,8 +248,6 @@ if TYPE_CHECKING:
     from .options import ToolChoice as ToolChoice
     from .options import UnknownTextFormat as UnknownTextFormat
     from .requests import ClientEvent as ClientEvent
-    from .requests import ModelSettings as ModelSettings
-    from .requests import RequestOptions as RequestOptions
     from .requests import ResponseCreate as ResponseCreate
     from .requests import ResponseInject as ResponseInject
     from .requests import ResponseSteer as ResponseSteer
@@ -275,6 +273,8 @@ if TYPE_CHECKING:
     from .response import UnknownModerationOutcome as UnknownModerationOutcome
     from .response import Usage as Usage
     from .response import WebSearchUsage as WebSearchUsage
+    from .settings import ModelSettings as ModelSettings
+    from .settings import RequestOptions as RequestOptions
     from .tool_definitions import ApplyPatchTool as ApplyPatchTool
     from .tool_definitions import CodeInterpreterContainer as CodeInterpreterContainer
     from .tool_definitions import CodeInterpreterTool as CodeInterpreterTool
@@ -367,13 +367,12 @@ else:
             ),
             "requests": (
                 "ClientEvent",
-                "ModelSettings",
-                "RequestOptions",
                 "ResponseCreate",
                 "ResponseInject",
                 "ResponseSteer",
                 "UnknownRequest",
             ),
+            "settings": ("ModelSettings", "RequestOptions"),
             "options": (
                 "AccessPrograms",
                 "AllowedToolsChoice",

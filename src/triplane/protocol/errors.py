@@ -185,7 +185,7 @@ def _text(value: object) -> str:
         return repr(value)
 
 
-_HTTP_DATE: Final = re.compile(r"[A-Z][a-z]{2}, (\d\d) ([A-Z][a-z]{2}) (\d{4}) (\d\d):(\d\d):(\d\d) GMT")
+_HTTP_DATE: Final = r"[A-Z][a-z]{2}, (\d\d) ([A-Z][a-z]{2}) (\d{4}) (\d\d):(\d\d):(\d\d) GMT"
 _MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
@@ -194,7 +194,7 @@ def _http_date(value: str) -> float | None:
 
     `email.utils` would do, but it imports sockets.
     """
-    match = _HTTP_DATE.fullmatch(value)
+    match = re.fullmatch(_HTTP_DATE, value)
     if match is None or match[2] not in _MONTHS:
         return None
     day, year, hour, minute, second = (int(match[group]) for group in (1, 3, 4, 5, 6))
@@ -231,8 +231,8 @@ _UNITS: Final[Mapping[str, float]] = {
     **dict.fromkeys(("h", "hour", "hours"), 3600),
     **dict.fromkeys(("d", "day", "days"), 86400),
 }
-_AMOUNT: Final = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)\s?([a-z]+)\s?")
-_TRY_AGAIN: Final = re.compile(rf"try again in\s((?:{_AMOUNT.pattern})+)", re.IGNORECASE)
+_AMOUNT: Final = r"(\d{1,9}(?:\.\d{1,9})?)\s?([a-z]+)\s?"
+_TRY_AGAIN: Final = rf"(?i)try again in\s((?:{_AMOUNT})+)"
 
 
 def _is_rate_limit(code: str | None, status: int | None, kind: str | None) -> bool:
@@ -240,11 +240,11 @@ def _is_rate_limit(code: str | None, status: int | None, kind: str | None) -> bo
 
 
 def _delay_in_words(message: str) -> float | None:
-    match = _TRY_AGAIN.search(message)
+    match = re.search(_TRY_AGAIN, message)
     if match is None:
         return None
     seconds = 0.0
-    for number, unit in _AMOUNT.findall(match.group(1).lower()):
+    for number, unit in re.findall(_AMOUNT, match.group(1).lower()):
         if unit not in _UNITS:
             break
         seconds += float(number) * _UNITS[unit]

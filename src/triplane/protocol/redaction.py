@@ -5,7 +5,9 @@ from typing import Final
 
 MASK: Final = "***"
 
-_TOKEN: Final = re.compile(
+# Patterns are text here: `re` compiles each when it is first used and keeps it. Most programs never need one.
+
+_CREDENTIAL: Final = (
     r"\b(?i:bearer|basic)\s+[^\s\"',;]+"  # of an Authorization header
     r"|\b(?:sk|rk|pk|sess|ak|gh[pousr]|glpat|xox[a-z]|AKIA|ASIA|AIza|eyJ)[-_A-Za-z0-9.]{6,}"  # known prefixes, JWTs
     r"|[A-Za-z0-9+/_=-]{24,}"  # long base64, hex, UUIDs, or a long name
@@ -13,19 +15,17 @@ _TOKEN: Final = re.compile(
 )
 """Things that look like credentials, wherever they stand."""
 
-_NAME: Final = re.compile(r"[a-z_]+")
+_NAME: Final = r"[a-z_]+"
 
-_HEADER: Final = re.compile(r"(?i)\b((?:proxy-)?authorization|(?:set-)?cookie)(['\"]?\s*[:=]\s*)[^\r\n\"]+")
+_HEADER: Final = r"(?i)\b((?:proxy-)?authorization|(?:set-)?cookie)(['\"]?\s*[:=]\s*)[^\r\n\"]+"
 """Headers of which every word is secret."""
 
-_NAMED: Final = re.compile(
-    r"(?i)\b((?:api|access|secret|private)[-_ ]?key|[a-z_]{0,40}token|secret|passwo?r?d)(['\"]?\s*[:=]\s*['\"]?)[^\s,;&'\"]+"
-)
+_NAMED: Final = r"(?i)\b((?:api|access|secret|private)[-_ ]?key|[a-z_]{0,40}token|secret|passwo?r?d)(['\"]?\s*[:=]\s*['\"]?)[^\s,;&'\"]+"
 """``name: value`` and ``name=value`` in text that is not JSON."""
 
-_STRING: Final = re.compile(r'"((?:[^"\\]|\\.)*)("?)(\s*:)?', re.DOTALL)
+_STRING: Final = r'(?s)"((?:[^"\\]|\\.)*)("?)(\s*:)?'
 _SHOWN_KEYS: Final = frozenset({"type", "code", "status", "role", "object"})
-_VOCABULARY: Final = re.compile(r"[a-z_]{1,64}(?:\.[a-z_]{1,64}){0,3}")
+_VOCABULARY: Final = r"[a-z_]{1,64}(?:\.[a-z_]{1,64}){0,3}"
 
 
 def redact(text: str) -> str:
@@ -40,14 +40,14 @@ def redact(text: str) -> str:
     shown = []
     end = 0
     key = ""
-    for match in _STRING.finditer(text):
+    for match in re.finditer(_STRING, text):
         shown.append(_mask_plain(text[end : match.start()]))
         body, closing, colon = match.groups()
         if colon:
             key = body
             shown.append(f'"{_mask_tokens(body)}"{colon}')
         else:
-            vocabulary = closing and key in _SHOWN_KEYS and _VOCABULARY.fullmatch(body)
+            vocabulary = closing and key in _SHOWN_KEYS and re.fullmatch(_VOCABULARY, body)
             shown.append(match.group() if vocabulary or not body else f'"{MASK}{closing}')
             key = ""
         end = match.end()
@@ -61,16 +61,18 @@ def excerpt(data: str | bytes, limit: int = 200) -> str:
     text = head.decode("utf-8", "replace") if isinstance(head, bytes) else head
     if len(head) < len(data):
         # Half a credential may not look like one.
-        text = _LAST_WORD.sub(MASK, text)
+        text = re.sub(_LAST_WORD, MASK, text)
     return redact(text).encode("utf-8", "replace")[:limit].decode("utf-8", "ignore")
 
 
-_LAST_WORD: Final = re.compile(r"[^\s\"{}\[\],:]+\Z")
+_LAST_WORD: Final = r"[^\s\"{}\[\],:]+\Z"
 
 
 def _mask_tokens(text: str) -> str:
-    return _TOKEN.sub(lambda match: match.group() if _NAME.fullmatch(match.group()) else MASK, text)
+    return re.sub(
+        _CREDENTIAL, lambda match: match.group() if re.fullmatch(_NAME, match.group()) else MASK, text
+    )
 
 
 def _mask_plain(text: str) -> str:
-    return _mask_tokens(_NAMED.sub(rf"\1\2{MASK}", _HEADER.sub(rf"\1\2{MASK}", text)))
+    return _mask_tokens(re.sub(_NAMED, rf"\1\2{MASK}", re.sub(_HEADER, rf"\1\2{MASK}", text)))

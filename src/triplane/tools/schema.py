@@ -19,7 +19,7 @@ import orjson
 from triplane.core.errors import ConfigError
 
 from .extra import load_extra, parameter_descriptions
-from .signature import NO_DEFAULT, TEXT_TYPES, annotated_text, bare
+from .signature import NO_DEFAULT, annotated_text, bare, text_type
 from .values import UnserialisableError, to_json
 
 if TYPE_CHECKING:
@@ -137,8 +137,9 @@ def _complete(definition: Schema, cls: type) -> None:
 
 def _describe(schema: Schema, annotation: Any, text: str) -> None:
     """Say what a value means: in the user's words, or else how to write it."""
-    if not text and schema.get("format") not in _STRICT_FORMATS and bare(annotation) in TEXT_TYPES:
-        words = TEXT_TYPES[bare(annotation)][0]
+    written = text_type(bare(annotation))
+    if not text and written is not None and schema.get("format") not in _STRICT_FORMATS:
+        words = written[0]
         text = f"{words[0].upper()}{words[1:]}."
     if text:
         schema.setdefault("description", text)

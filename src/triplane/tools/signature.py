@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import decimal
 import enum
 import functools
 import inspect
@@ -27,12 +26,11 @@ NO_DEFAULT: Any = inspect.Parameter.empty
 # Types that stand for one JSON scalar, or (Any) for whatever comes.
 SCALARS: frozenset[Any] = frozenset((str, int, float, bool, type(None), Any))
 # Types that are written as a string.
-TEXT_TYPES: Mapping[Any, tuple[str, Callable[[str], Any]]] = {
+_TEXT_TYPES: Mapping[Any, tuple[str, Callable[[str], Any]]] = {
     dt.datetime: ("an ISO 8601 date and time", dt.datetime.fromisoformat),
     dt.date: ("an ISO 8601 date", dt.date.fromisoformat),
     dt.time: ("an ISO 8601 time", dt.time.fromisoformat),
     uuid.UUID: ("a UUID", uuid.UUID),
-    decimal.Decimal: ("a decimal number in a string", decimal.Decimal),
     pathlib.Path: ("a path", pathlib.Path),
 }
 # What each kind of array becomes.
@@ -182,6 +180,14 @@ def bare(annotation: Any) -> Any:
             return annotation
 
 
+def text_type(annotation: Any) -> tuple[str, Callable[[str], Any]] | None:
+    """What the string is that such a value is written as, and what parses it; None for other types."""
+    if getattr(annotation, "__module__", None) == "decimal" and annotation.__name__ == "Decimal":
+        # By its name: importing the module for this table costs every program some milliseconds at its start.
+        return "a decimal number in a string", annotation
+    return _TEXT_TYPES.get(annotation)
+
+
 def is_class_with_fields(annotation: Any) -> bool:
     """Whether it is an attrs class, a dataclass or a TypedDict."""
     return isinstance(annotation, type) and (
@@ -259,5 +265,5 @@ def _collect(annotation: Any, classes: dict[type, None]) -> None:
         kinds = {type(member.value) for member in annotation}
         if kinds not in ({str}, {int}):
             raise _unsupported(annotation)
-    elif annotation not in SCALARS and annotation not in TEXT_TYPES:
+    elif annotation not in SCALARS and text_type(annotation) is None:
         raise _unsupported(annotation)

@@ -18,7 +18,7 @@ import cattrs
 import cattrs.gen
 import orjson
 
-from .signature import ARRAYS, OBJECTS, SCALARS, TEXT_TYPES, alternatives, bare, is_class_with_fields
+from .signature import ARRAYS, OBJECTS, SCALARS, alternatives, bare, is_class_with_fields, text_type
 
 Structure = Callable[[Any, Any], Any]
 
@@ -95,8 +95,9 @@ def expected(annotation: Any) -> str:
         return " or ".join(dict.fromkeys(map(expected, members)))
     if annotation in SCALARS:
         return "null" if annotation is type(None) else getattr(annotation, "__name__", "any")
-    if annotation in TEXT_TYPES:
-        return TEXT_TYPES[annotation][0]
+    written = text_type(annotation)
+    if written is not None:
+        return written[0]
     if typing.get_origin(annotation) is typing.Literal:
         return _one_of(typing.get_args(annotation))
     if isinstance(annotation, type) and issubclass(annotation, enum.Enum):
@@ -156,7 +157,7 @@ def _is_choice(annotation: Any) -> bool:
 
 
 def _is_scalar(annotation: Any) -> bool:
-    return annotation in SCALARS or annotation in TEXT_TYPES
+    return annotation in SCALARS or text_type(annotation) is not None
 
 
 def _is_array(annotation: Any) -> bool:
@@ -177,8 +178,9 @@ def _scalar(annotation: Any) -> Structure:
     words = expected(kind)
     if kind is Any:
         return lambda value, _: value
-    if kind in TEXT_TYPES:
-        parse = TEXT_TYPES[kind][1]
+    written = text_type(kind)
+    if written is not None:
+        parse = written[1]
 
         def text(value: Any, _: Any) -> Any:
             if type(value) is str:

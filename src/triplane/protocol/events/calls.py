@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import attrs
 
-from ._base import ItemDelta, ItemEvent
+from ._shapes import ItemDelta, ItemEvent
 
 
 class ResponseFunctionCallArgumentsDelta(ItemDelta):

@@ -4,7 +4,7 @@ from typing import ClassVar
 
 import attrs
 
-from ._base import ItemDelta, ItemEvent
+from ._shapes import ItemDelta, ItemEvent
 
 
 class ResponseWebSearchCallInProgress(ItemEvent):

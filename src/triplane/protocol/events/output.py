@@ -8,7 +8,8 @@ from triplane.protocol._wire import JSON, Payload
 from triplane.protocol.content import ContentPart
 from triplane.protocol.items import Item
 
-from ._base import ContentEvent, ServerEvent
+from ._base import ServerEvent
+from ._shapes import ContentEvent
 
 
 def _item(given: Item | JSON | Payload[Item]) -> Payload[Item]:

@@ -7,7 +7,7 @@ import attrs
 from triplane.protocol._wire import JSON, Payload
 from triplane.protocol.content import ContentPart
 
-from ._base import ContentDelta, ContentEvent, SummaryEvent
+from ._shapes import ContentDelta, ContentEvent, SummaryEvent
 
 
 def _part(given: ContentPart | JSON | Payload[ContentPart]) -> Payload[ContentPart]:

@@ -10,7 +10,8 @@ import attrs
 from triplane.protocol._wire import Wire
 from triplane.protocol.items.shell import ShellOutput
 
-from ._base import ItemEvent, ServerEvent
+from ._base import ServerEvent
+from ._shapes import ItemEvent
 
 
 @attrs.frozen(eq=False, repr=False)

@@ -6,7 +6,7 @@ import attrs
 
 from triplane.protocol.content import Annotation, Logprob
 
-from ._base import ContentDelta, ContentEvent
+from ._shapes import ContentDelta, ContentEvent
 
 
 @attrs.frozen(eq=False, repr=False)

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from triplane.protocol._families import lazy_names
 
-from ._base import EXTRA_NAMES, MODULES
-from ._base import Agent as Agent
-from ._base import Item as Item
-from ._base import UnknownItem as UnknownItem
+from ._catalogue import EXTRA_NAMES, MODULES
 
 if TYPE_CHECKING:
+    from ._base import Agent as Agent
+    from ._base import Item as Item
+    from ._base import UnknownItem as UnknownItem
     from .agents import AgentMessage as AgentMessage
     from .agents import MultiAgentCall as MultiAgentCall
     from .agents import MultiAgentCallOutput as MultiAgentCallOutput
@@ -102,5 +102,8 @@ if TYPE_CHECKING:
 else:
     __getattr__, __dir__ = lazy_names(
         __name__,
-        {module: (*kinds.values(), *EXTRA_NAMES.get(module, ())) for module, kinds in MODULES.items()},
+        {
+            "_base": ("Agent", "Item", "UnknownItem"),
+            **{module: (*kinds.values(), *EXTRA_NAMES.get(module, ())) for module, kinds in MODULES.items()},
+        },
     )

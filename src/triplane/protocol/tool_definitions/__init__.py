@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 from triplane.protocol._families import lazy_names
 
-from ._base import EXTRA_NAMES, MODULES
-from ._base import ToolDefinition as ToolDefinition
-from ._base import UnknownTool as UnknownTool
+from ._catalogue import EXTRA_NAMES, MODULES
 
 if TYPE_CHECKING:
+    from ._base import ToolDefinition as ToolDefinition
+    from ._base import UnknownTool as UnknownTool
     from .client import ApplyPatchTool as ApplyPatchTool
     from .client import ComputerTool as ComputerTool
     from .client import ComputerUsePreviewTool as ComputerUsePreviewTool
@@ -49,5 +49,8 @@ if TYPE_CHECKING:
 else:
     __getattr__, __dir__ = lazy_names(
         __name__,
-        {module: (*kinds.values(), *EXTRA_NAMES.get(module, ())) for module, kinds in MODULES.items()},
+        {
+            "_base": ("ToolDefinition", "UnknownTool"),
+            **{module: (*kinds.values(), *EXTRA_NAMES.get(module, ())) for module, kinds in MODULES.items()},
+        },
     )
