@@ -134,11 +134,12 @@ def test_import_creates_no_class_that_is_not_asked_for() -> None:
             "events._base",
             "events._catalogue",
             "items",
-            "items._base",
+            "items._catalogue",
             "limits",
             "redaction",
+            "settings",
             "tool_definitions",
-            "tool_definitions._base",
+            "tool_definitions._catalogue",
         )
     }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 
@@ -87,6 +88,7 @@ class Conversations(RuleBasedStateMachine):
 
 
 TestConversations = Conversations.TestCase
+TestConversations.settings = settings(stateful_step_count=20)
 
 
 def test_indexes_and_slices():

@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from triplane.core.outcome import ToolCall, ToolOutcome
     from triplane.core.records import Body, Item, RetractReason
     from triplane.core.reducer import RunState
-    from triplane.net.pool import Lane, Lease
+    from triplane.net.lane import Lane, Lease
     from triplane.tools import Tool
 
     from .agent import Agent

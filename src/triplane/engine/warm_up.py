@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from triplane.core.options import EngineOptions
-    from triplane.net.pool import Lease
+    from triplane.net.lane import Lease
 
     from .agent import Agent
 
