@@ -9,7 +9,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 
 from triplane.server.conversation import Conversation, item_text
 from triplane.server.errors import Refused
-from triplane.server.state import ResponseStore
+from triplane.server.store import ResponseStore, StoredResponse
 
 call_ids = st.sampled_from(["a", "b", "c"])
 items = st.lists(
@@ -142,7 +142,7 @@ def test_item_text(item, text):
 
 def test_the_store_holds_what_it_was_told_to():
     store = ResponseStore(2)
-    first, second, third = Conversation(), Conversation(), Conversation()
+    first, second, third = (StoredResponse(Conversation(), {}, []) for _ in range(3))
     store.put("1", first)
     store.put("2", second)
     assert store.get("1") is first
@@ -154,6 +154,6 @@ def test_the_store_holds_what_it_was_told_to():
 
 def test_a_store_of_nothing():
     store = ResponseStore(0)
-    store.put("1", Conversation())
+    store.put("1", StoredResponse(Conversation(), {}, []))
 
     assert store.get("1") is None

@@ -14,7 +14,7 @@ from .catalog import Catalog, ModelChoice
 from .errors import OptionError
 from .faults import Fault, Faults
 from .ids import Ids
-from .state import ResponseStore
+from .store import ResponseStore
 from .wire import Traffic
 
 __all__ = ["OptionArguments", "Options", "ServerStatistics", "Shared"]

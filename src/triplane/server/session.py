@@ -13,6 +13,7 @@ from .faults import CloseSocket, Drop, ResponseFault, Stall
 from .model import Wait
 from .requests import parse_create, parse_frame
 from .state import ConnectionCache, Resolved
+from .store import StoredResponse
 from .stream import Event, ResponseStream
 from .wire import Close, Socket, SocketClosed
 
@@ -178,7 +179,8 @@ class Session:
         """Make the response known before its last event is sent: a client may continue as soon as it has read it."""
         create = resolved.create
         conversation = resolved.conversation.extended(stream.output, len(orjson.dumps(stream.output)))
-        self._cache.commit(stream.id, conversation, store=create.store)
+        ended = StoredResponse(conversation, stream.response, create.items)
+        self._cache.commit(stream.id, ended, store=create.store)
         self._counters.responses_completed += 1
         self._counters.turns += create.generate
 

@@ -1,4 +1,4 @@
-"""What the server remembers between requests: a cache per connection and the stored responses. No I/O.
+"""What one connection remembers between requests. No I/O.
 
 The rules are those of the Responses WebSocket guide: a connection keeps the latest response of each lane in memory;
 responses with `store: true` can be continued from anywhere; a continuation that is refused evicts the parent it
@@ -7,8 +7,7 @@ named from the connection's cache.
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from typing import final
+from typing import TYPE_CHECKING, final
 
 import attrs
 
@@ -16,32 +15,10 @@ from .conversation import Conversation
 from .errors import Refused
 from .requests import Create
 
-__all__ = ["ConnectionCache", "Resolved", "ResponseStore"]
+if TYPE_CHECKING:
+    from .store import ResponseStore, StoredResponse
 
-
-@final
-class ResponseStore:
-    """The stored responses of a server, by id; when full, the one unused for longest goes."""
-
-    def __init__(self, capacity: int) -> None:
-        self._capacity = capacity
-        self._conversations: OrderedDict[str, Conversation] = OrderedDict()
-
-    def __len__(self) -> int:
-        return len(self._conversations)
-
-    def get(self, response_id: str) -> Conversation | None:
-        """Return the conversation up to and including this response, if it is still stored."""
-        conversation = self._conversations.get(response_id)
-        if conversation is not None:
-            self._conversations.move_to_end(response_id)
-        return conversation
-
-    def put(self, response_id: str, conversation: Conversation) -> None:
-        """Remember the conversation that ends in this response."""
-        self._conversations[response_id] = conversation
-        if len(self._conversations) > self._capacity:
-            self._conversations.popitem(last=False)
+__all__ = ["ConnectionCache", "Resolved"]
 
 
 @final
@@ -90,12 +67,12 @@ class ConnectionCache:
             del self._latest[lane]
 
     def commit(
-        self, response_id: str, conversation: Conversation, *, store: bool, lane: str | None = None
+        self, response_id: str, ended: StoredResponse, *, store: bool, lane: str | None = None
     ) -> None:
         """Make `response_id` the lane's latest response, in place of the one before."""
-        self._latest[lane] = (response_id, conversation)
+        self._latest[lane] = (response_id, ended.conversation)
         if store:
-            self._store.put(response_id, conversation)
+            self._store.put(response_id, ended)
 
     def _find(self, response_id: str) -> Conversation:
         # A fork may name the latest response of any lane of the connection.
@@ -103,7 +80,7 @@ class ConnectionCache:
             if latest_id == response_id:
                 return conversation
         if (stored := self._store.get(response_id)) is not None:
-            return stored
+            return stored.conversation
         raise Refused(
             f"Previous response with id '{response_id}' not found.",
             code="previous_response_not_found",

@@ -11,7 +11,7 @@ import orjson
 from .model import FunctionCall, Model, ModelRequest, NewMessage, Step, Text, Wait
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from .ids import Ids
     from .state import Resolved
@@ -49,6 +49,7 @@ class ResponseStream:
         id: the response's id.
         output: the items finished so far.
         status: as in the latest event that carried the response.
+        response: the response object of that event.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class ResponseStream:
         self.output: list[dict[str, Any]] = []
         self.output_bytes = 0
         self.status = "in_progress"
+        self.response: Mapping[str, Any] = {}
         self._resolved = resolved
         self._model = model
         self._ids = ids
@@ -222,7 +224,7 @@ class ResponseStream:
         error: dict[str, Any] | None = None,
     ) -> Event:
         create = self._resolved.create
-        response = {
+        self.response = {
             "id": self.id,
             "object": "response",
             "created_at": self._created_at,
@@ -232,12 +234,12 @@ class ResponseStream:
             "error": error,
             "incomplete_details": None,
             "model": create.model,
-            "output": self.output,
+            "output": list(self.output),
             "previous_response_id": create.previous_response_id,
             **create.settings,
             "usage": usage,
         }
-        return self._event(kind, response=response)
+        return self._event(kind, response=self.response)
 
     def _event(self, kind: str, **fields: Any) -> Event:
         number = self._sequence_number
