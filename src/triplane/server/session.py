@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Final, NoReturn, assert_never, final
+from functools import partial
+from typing import TYPE_CHECKING, final
 
 import orjson
 import trio
 
+from .delivery import Delivery
 from .errors import Refused
-from .faults import CloseSocket, Drop, ResponseFault, Stall
-from .model import Wait
 from .requests import parse_create, parse_frame
 from .state import ConnectionCache, Resolved
 from .store import StoredResponse
-from .stream import Event, ResponseStream
+from .stream import ResponseStream
 from .wire import Close, Socket, SocketClosed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from .options import Shared
 
 __all__ = ["Session"]
-
-# How much of a response is made before it is sent and other tasks get their turn.
-_BATCH_BYTES: Final = 32 * 1024
 
 
 @final
@@ -70,6 +65,7 @@ class Session:
         self._options = shared.options
         self._counters = shared.counters
         self._cache = ConnectionCache(shared.store)
+        self._delivery = Delivery(socket, shared)
         self._close = Close(None)
 
     async def run(self) -> Close:
@@ -111,7 +107,7 @@ class Session:
                 raise
         except Refused as refused:
             self._counters.requests_refused += 1
-            await self._send([orjson.dumps(refused.event())])
+            await self._delivery.send([orjson.dumps(refused.event())])
             return
         stream = ResponseStream(
             resolved,
@@ -124,56 +120,7 @@ class Session:
         fault = self._options.faults.of_response(self._counters.responses_created)
         if self._options.latency:
             await trio.sleep(self._options.latency)
-        await self._send_response(stream, resolved, fault)
-
-    async def _send_response(
-        self, stream: ResponseStream, resolved: Resolved, fault: ResponseFault | None
-    ) -> None:
-        batch: list[Event] = []
-        batch_bytes = 0
-        for step in self._until_fault(stream.play(), fault):
-            if isinstance(step, bytes):
-                batch.append(step)
-                batch_bytes += len(step)
-                if stream.status == "completed":
-                    self._commit(stream, resolved)
-                if batch_bytes < _BATCH_BYTES:
-                    continue
-            await self._send(batch)
-            batch, batch_bytes = [], 0
-            if isinstance(step, Wait):
-                await trio.sleep(step.seconds)
-            elif isinstance(step, (Drop, CloseSocket, Stall)):
-                await self._strike(step)
-        await self._send(batch)
-
-    @staticmethod
-    def _until_fault(
-        steps: Iterator[Event | Wait], fault: ResponseFault | None
-    ) -> Iterator[Event | Wait | ResponseFault]:
-        """Yield `steps`, and `fault` once its number of events has passed. What comes after is not even made."""
-        if fault is None:
-            yield from steps
-            return
-        events = 0
-        while True:
-            if events == fault.after_events:
-                yield fault
-            step = next(steps, None)
-            if step is None:
-                return
-            events += isinstance(step, bytes)
-            yield step
-
-    async def _strike(self, fault: ResponseFault) -> NoReturn:
-        match fault:
-            case Drop():
-                raise SocketClosed
-            case CloseSocket(code=code, reason=reason):
-                raise SocketClosed(Close(code, reason))
-            case Stall():
-                await trio.sleep_forever()
-        assert_never(fault)
+        await self._delivery.play(stream, fault, on_completed=partial(self._commit, stream, resolved))
 
     def _commit(self, stream: ResponseStream, resolved: Resolved) -> None:
         """Make the response known before its last event is sent: a client may continue as soon as it has read it."""
@@ -183,15 +130,3 @@ class Session:
         self._cache.commit(stream.id, ended, store=create.store)
         self._counters.responses_completed += 1
         self._counters.turns += create.generate
-
-    async def _send(self, events: list[Event]) -> None:
-        if not events:
-            return
-        try:
-            await self._socket.send(events)
-        except SocketClosed:
-            # Perhaps trio-websocket is just answering the peer's close frame; it will tell `_receive`, which
-            # cancels this, when it is done.
-            await trio.sleep(self._options.close_timeout)
-            raise
-        self._counters.events_sent += len(events)
