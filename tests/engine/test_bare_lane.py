@@ -47,6 +47,7 @@ async def test_an_error_is_raised_and_the_lane_goes_on(bench, autojump_clock) ->
         assert "echo: x" == (await (await lane.create(create("x"))).wait()).text
 
     assert ("previous_response_not_found", 400) == (caught.value.code, caught.value.status)
+    assert ("finished", "change") == (caught.value.receipt.sent, caught.value.receipt.next)
 
 
 async def test_a_second_request_before_the_end_is_misuse(bench, autojump_clock) -> None:

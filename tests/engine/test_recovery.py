@@ -230,3 +230,18 @@ async def test_the_key_is_in_no_error_and_no_repr(bench, autojump_clock) -> None
     assert 401 == caught.value.status
     for text in (repr(endpoint), repr(caught.value), str(caught.value), repr(b.engine), caught.value.body):
         assert secret not in text
+
+
+@pytest.mark.parametrize("after_events", [0, 2])
+async def test_what_the_server_does_itself_is_not_asked_for_twice(
+    after_events, bench, autojump_clock
+) -> None:
+    hosted = triplane.ModelSettings(extra={"tools": [{"type": "mcp", "server_label": "tracker"}]})
+    async with bench(faults=[Drop(after_events, nth=1)]) as b:
+        with pytest.raises(triplane.ConnectionLost) as caught:
+            await b.engine.run(triplane.Agent("m", settings=hosted), "hello")
+        assert 1 == b.engine.statistics().opened
+        assert "echo: hello" == (await b.engine.run(triplane.Agent("m"), "hello")).text
+
+    sent = "ambiguous" if after_events == 0 else "accepted"
+    assert (sent, "resume") == (caught.value.receipt.sent, caught.value.receipt.next)

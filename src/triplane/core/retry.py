@@ -48,8 +48,8 @@ BOUNDARIES: Final[dict[Moment, Boundary]] = {
     # Sending began and nothing came back: the model may have run, though no effect of ours happened.
     "ambiguous": Boundary(replay=True, retract=False, ambiguous=True, sent="ambiguous", next="resume"),
     # An error instead of a response: the model did not run. Whether to try again is for the error's code to say, see
-    # `judge_server_error`.
-    "rejected": Boundary(replay=True, retract=False, ambiguous=False, sent="finished", next="change"),
+    # `judge_server_error`; where that gives up, the safe next is to change something.
+    "rejected": Boundary(replay=True, retract=False, ambiguous=False, sent="finished", next="resume"),
     # response.created, and nothing that a reader could have seen.
     "accepted": Boundary(replay=True, retract=False, ambiguous=True, sent="accepted", next="resume"),
     # Output was shown. It cannot be spliced with another attempt's output.
@@ -66,7 +66,7 @@ BOUNDARIES: Final[dict[Moment, Boundary]] = {
 LANE_BOUNDARIES: Final[dict[Moment, Boundary]] = {
     "unsent": Boundary(replay=False, retract=False, ambiguous=False, sent="nothing", next="retry"),
     "ambiguous": Boundary(replay=False, retract=False, ambiguous=True, sent="ambiguous", next="inspect"),
-    "rejected": Boundary(replay=False, retract=False, ambiguous=False, sent="finished", next="change"),
+    "rejected": Boundary(replay=False, retract=False, ambiguous=False, sent="finished", next="retry"),
     "accepted": Boundary(replay=False, retract=False, ambiguous=True, sent="accepted", next="inspect"),
     "shown": Boundary(replay=False, retract=False, ambiguous=True, sent="accepted", next="inspect"),
     "call_finished": Boundary(replay=False, retract=False, ambiguous=True, sent="accepted", next="inspect"),

@@ -12,6 +12,7 @@ import orjson
 
 from triplane.core.errors import ConfigError
 from triplane.core.options import RunLimits
+from triplane.core.retry import has_server_effects
 from triplane.net.endpoint import Endpoint
 from triplane.protocol import ModelSettings, to_wire
 from triplane.tools import Tool, ToolContext, by_name, tool
@@ -103,6 +104,11 @@ class Agent:
     def tools_by_name(self) -> Mapping[str, Tool]:
         """The tools by their names."""
         return by_name(self.tools)
+
+    @cached_property
+    def has_server_effects(self) -> bool:
+        """Whether the server may do things for a request that must not happen twice, such as calling MCP servers."""
+        return has_server_effects(self._body)
 
     @cached_property
     def _body(self) -> dict[str, Any]:

@@ -43,6 +43,7 @@ from triplane.core.retry import (
     ServerVerdict,
     delay_before,
     judge_server_error,
+    may_replay,
     moment_of,
 )
 from triplane.net.pool import Pool
@@ -338,18 +339,16 @@ class Driver:
         """What may be done about the request in hand."""
         return BOUNDARIES[moment_of(self._reducer.turn, sending_began=self._sending_began)]
 
-    def _was_rejected(self, fault: Fault) -> bool:
-        """Whether the server answered the request with an error instead of a response, so that no model ran."""
-        return isinstance(fault, ServerError) and self._reducer.response.id is None
-
     def _verdict(self, fault: Fault) -> ServerVerdict:
+        verdict: ServerVerdict = "back_off"
         if isinstance(fault, ServerError):
-            return judge_server_error(
+            verdict = judge_server_error(
                 fault.code, fault.status, fault.type, param=fault.param, continues=self._continues
             )
-        if isinstance(fault, ConnectionLost) and fault.close.code in _FATAL_CLOSES:
-            return "give_up"
-        return "back_off" if self._boundary.replay else "give_up"
+        elif isinstance(fault, ConnectionLost) and fault.close.code in _FATAL_CLOSES:
+            verdict = "give_up"
+        allowed = may_replay(self._boundary, server_effects=self._agent.has_server_effects)
+        return verdict if allowed else "give_up"
 
     def _retract(self, turn: int, fault: Fault) -> None:
         self._record(
@@ -357,7 +356,7 @@ class Driver:
                 turn,
                 _RETRACT_REASONS[type(fault)],
                 self._reducer.response.shown,
-                ambiguous=self._boundary.ambiguous and not self._was_rejected(fault),
+                ambiguous=self._boundary.ambiguous,
             )
         )
 
@@ -377,7 +376,7 @@ class Driver:
             fault.message = f"{fault.message} (the turn was tried {attempts} times)"
         boundary = self._boundary
         fault.receipt = Receipt(
-            sent="finished" if self._was_rejected(fault) else boundary.sent,
+            sent=boundary.sent,
             shown=self._reducer.response.shown,
             effects=self._reducer.effects,
             next="change" if isinstance(fault, ServerError) and not _is_passing(fault) else boundary.next,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, final
 
+import attrs
 import trio
 
 from triplane.core.accumulator import ResponseAccumulator, ResponseSnapshot
@@ -16,7 +17,7 @@ from triplane.core.errors import (
     Stalled,
 )
 from triplane.core.records import FramesReceived, UndecodableFrame
-from triplane.core.retry import BOUNDARIES, moment_of
+from triplane.core.retry import LANE_BOUNDARIES, judge_server_error, moment_of
 from triplane.protocol import encode
 
 if TYPE_CHECKING:
@@ -71,7 +72,8 @@ class BareLane:
         try:
             await lane.connection.send(text)
         except (ConnectionLost, Stalled) as error:
-            error.receipt = Receipt() if unsent else Receipt(sent="ambiguous", next="inspect")
+            boundary = LANE_BOUNDARIES["unsent" if unsent else "ambiguous"]
+            error.receipt = Receipt(sent=boundary.sent, next=boundary.next)
             raise
         self._turn = turn
         return turn
@@ -132,7 +134,10 @@ class Turn:
             self._break(violation)
             raise violation
         if self._response.error is not None and self._response.status == "error" and not self._events:
-            raise ServerError.from_detail(self._response.error, receipt=self._receipt())
+            error = ServerError.from_detail(self._response.error, receipt=self._receipt())
+            if judge_server_error(error.code, error.status, error.type) in ("give_up", "resend_full"):
+                error.receipt = attrs.evolve(error.receipt, next="change")
+            raise error
         return event
 
     async def wait(self) -> ResponseSnapshot:
@@ -183,5 +188,5 @@ class Turn:
             self._lease.lane.connection.poison(fault)
 
     def _receipt(self) -> Receipt:
-        boundary = BOUNDARIES[moment_of(self._response, sending_began=True)]
-        return Receipt(sent=boundary.sent, shown=self._response.shown, next="inspect")
+        boundary = LANE_BOUNDARIES[moment_of(self._response, sending_began=True)]
+        return Receipt(sent=boundary.sent, shown=self._response.shown, next=boundary.next)
