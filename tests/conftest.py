@@ -63,6 +63,7 @@ async def open_bench(
     *,
     options: triplane.EngineOptions | None = None,
     ledger: triplane.Ledger | None = None,
+    endpoint: triplane.Endpoint | None = None,
     **server_options: Any,
 ) -> AsyncIterator[Bench]:
     """An engine on a local server over memory streams: no sockets, no threads, one clock."""
@@ -71,7 +72,7 @@ async def open_bench(
         server = Server(epoch=0.0, **server_options)
         network = MemoryNetwork(nursery, server)
         async with triplane.open_engine(
-            triplane.Endpoint("ws://memory/v1"),
+            endpoint or triplane.Endpoint("ws://memory/v1"),
             options=options,
             ledger=ledger,
             network=network,

@@ -74,7 +74,7 @@ class Connection:
         self._options = options
         self._stream: GuardedStream | None = None
         self._wire: TrioWebSocketWire | None = None
-        self._opened_at = 0.0
+        self._opened_at: float | None = None
         self._round_trip: float | None = None
         self._requests = 0
         self._in_use = False
@@ -98,7 +98,7 @@ class Connection:
         return ConnectionStatistics(
             name=self.name,
             state=self.state,
-            age=now - self._opened_at if self._opened_at else 0.0,
+            age=0.0 if self._opened_at is None else now - self._opened_at,
             silence=stream.silence(now) if stream else 0.0,
             round_trip=self._round_trip,
             requests=self._requests,
@@ -258,6 +258,11 @@ class Connection:
         if self.state not in ("closed", "dialling"):
             self._become("poison")
         self._closing.set()
+
+    def retire(self) -> None:
+        """Take nothing new; what is under way may end. Not a checkpoint."""
+        if self.is_usable:
+            self._become("drain")
 
     def close(self) -> None:
         """Ask `run` to close the WebSocket in good order and return. Not a checkpoint."""

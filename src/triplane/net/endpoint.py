@@ -88,6 +88,11 @@ def _check_context(_instance: object, _attribute: attrs.Attribute[Any], value: o
         )
 
 
+def _check_age(_instance: object, _attribute: attrs.Attribute[Any], value: object) -> None:
+    if value is not None and (not isinstance(value, int | float) or isinstance(value, bool) or not value > 0):
+        raise ConfigError("max_age must be a number of seconds above 0, or None for connections of any age")
+
+
 def _one_of(*accepted: str) -> Any:
     def check(_instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
         if value not in accepted:
@@ -139,6 +144,9 @@ class Endpoint:
         headers: More headers for the upgrade, such as ``OpenAI-Project``.
         wire: The WebSocket library.
         transport: ``"websocket"``.
+        max_age: Seconds after which a connection is replaced, at the end of the turn in hand; up to a tenth earlier, so
+            that connections do not all go at once. None: never. By default 55 minutes, since OpenAI ends connections
+            after 60 (OpenAI WebSocket-mode guide).
         ssl_context: For ``wss``; by default one context with the system's authorities, built once for an engine.
 
     Raises:
@@ -152,6 +160,7 @@ class Endpoint:
     )
     wire: Wire = attrs.field(default="trio-websocket", kw_only=True, validator=_one_of("trio-websocket"))
     transport: Transport = attrs.field(default="websocket", kw_only=True, validator=_one_of("websocket"))
+    max_age: float | None = attrs.field(default=55 * 60.0, kw_only=True, validator=_check_age)
     ssl_context: ssl.SSLContext | None = attrs.field(
         default=None, repr=False, kw_only=True, validator=_check_context
     )
@@ -233,8 +242,8 @@ class Endpoint:
 
     @classmethod
     def xai(cls, api_key: str) -> Endpoint:
-        """The endpoint of xAI."""
-        return cls("https://api.x.ai/v1", api_key=api_key)
+        """The endpoint of xAI, which ends connections after 25 minutes (xAI WebSocket-mode guide)."""
+        return cls("https://api.x.ai/v1", api_key=api_key, max_age=24 * 60.0)
 
     @classmethod
     def local(cls, port: int, *, api_key: str | None = None) -> Endpoint:

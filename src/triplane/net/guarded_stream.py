@@ -55,11 +55,17 @@ class GuardedStream(trio.abc.Stream):
         """Stop keeping the first bytes: the handshake is over."""
         self.head = None
 
+    @property
+    def silent_since(self) -> float | None:
+        """Since when the peer has been silent; None while it is we who do not read."""
+        if self.waiting_since is None or self.uploading:
+            return None
+        return max(self.last_received, self.waiting_since)
+
     def silence(self, now: float) -> float:
         """For how many seconds the peer, and not we, has been silent."""
-        if self.waiting_since is None or self.uploading:
-            return 0.0
-        return now - max(self.last_received, self.waiting_since)
+        since = self.silent_since
+        return 0.0 if since is None else now - since
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Send, or be broken for good.

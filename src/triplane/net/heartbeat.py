@@ -40,9 +40,11 @@ async def watch_peer(
         the connection ended under the ping.
     """
     while True:
-        silence = stream.silence(trio.current_time())
-        if silence < options.heartbeat_interval:
-            await trio.sleep(options.heartbeat_interval - silence)
+        since = stream.silent_since
+        # A moment and not a duration: what is left of one can be too short for the clock to move.
+        due = (trio.current_time() if since is None else since) + options.heartbeat_interval
+        if trio.current_time() < due:
+            await trio.sleep_until(due)
             continue
         asked_at = trio.current_time()
         with trio.move_on_after(options.heartbeat_timeout):

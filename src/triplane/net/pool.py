@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from .dial import Dialler
 
 
+# By how much of its greatest age a connection may be retired too early.
+_AGE_JITTER = 0.1
+
+
 @attrs.frozen
 class PoolStatistics:
     """The pool at one moment.
@@ -35,6 +39,7 @@ class PoolStatistics:
     Attributes:
         opened: Connections opened since the pool began.
         closed: How many of them are closed again.
+        rotated: How many of them were replaced because of their age.
         dial_failures: Attempts to connect that failed.
         dialling: Connections being opened.
         waiting: Who waits for a lane.
@@ -47,6 +52,7 @@ class PoolStatistics:
 
     opened: int
     closed: int
+    rotated: int
     dial_failures: int
     dialling: int
     waiting: int
@@ -105,6 +111,7 @@ class Pool:
         self._names = 0
         self._opened = 0
         self._closed = 0
+        self._rotated = 0
         self._dial_failures = 0
         self._live_heads: set[str] = set()
         self._dials: set[trio.CancelScope] = set()
@@ -123,6 +130,7 @@ class Pool:
         return PoolStatistics(
             opened=self._opened,
             closed=self._closed,
+            rotated=self._rotated,
             dial_failures=self._dial_failures,
             dialling=sum(place.dialling for place in self._places.values()),
             waiting=sum(len(place.queue) for place in self._places.values()),
@@ -215,6 +223,7 @@ class Pool:
             return
         lane.become("reserve")
         lane.connection.end_use()
+        self._close_if_retired(lane)
         self._replan(self._places[lease.endpoint])
 
     def release(self, lease: Lease) -> None:
@@ -226,6 +235,7 @@ class Pool:
         if lane.state == "leased":
             lane.connection.end_use()
         lane.become("release")
+        self._close_if_retired(lane)
         self._replan(self._places[lease.endpoint])
 
     def _replan(self, place: _Place) -> None:
@@ -245,18 +255,22 @@ class Pool:
         limit = self._options.max_connections
         if trio.current_time() < place.dial_not_before:
             limit = len(place.lanes) + place.dialling
-        # A poisoned connection that has not finished closing still counts against the limit.
-        limit -= len(place.lanes) - len(usable)
+        # A poisoned connection that has not finished closing still counts against the limit, and a retired one does
+        # not: its replacement is opened first.
+        limit -= sum(lane.connection.state == "poisoned" for lane in place.lanes)
         # Read no further than lanes can be had: a queue of thousands must not cost its length at each arrival.
         waiters = (Waiter(waiting.ticket, waiting.head, waiting.fingerprint) for waiting in place.queue)
         for action in plan(views, waiters, dialling=place.dialling, max_connections=limit):
             if isinstance(action, Assign):
                 self._assign(place, action.ticket, usable[action.lane])
             else:
-                place.dialling += 1
-                self._names += 1
-                name = f"c{self._names}"
-                self._nursery.start_soon(self._keep, place, name, name=f"connection {name}")
+                self._dial(place)
+
+    def _dial(self, place: _Place) -> None:
+        place.dialling += 1
+        self._names += 1
+        name = f"c{self._names}"
+        self._nursery.start_soon(self._keep, place, name, name=f"connection {name}")
 
     def _assign(self, place: _Place, ticket: int, lane: Lane) -> None:
         waiting = next(each for each in place.queue if each.ticket == ticket)
@@ -317,13 +331,39 @@ class Pool:
 
     async def _run(self, place: _Place, lane: Lane, on_open: Callable[[], None]) -> ConnectFailed | None:
         try:
-            await lane.connection.run(self._dialler, on_open=on_open)
-        except ConnectFailed as failure:
-            return failure
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._retire_when_old, place, lane)
+                failure = await self._run_connection(lane, on_open)
+                nursery.cancel_scope.cancel(reason="the connection is closed")
         finally:
             if lane in place.lanes:
                 self._remove(place, lane)
+        return failure
+
+    async def _run_connection(self, lane: Lane, on_open: Callable[[], None]) -> ConnectFailed | None:
+        try:
+            await lane.connection.run(self._dialler, on_open=on_open)
+        except ConnectFailed as failure:
+            return failure
         return None
+
+    async def _retire_when_old(self, place: _Place, lane: Lane) -> None:
+        max_age = place.endpoint.max_age
+        if max_age is None:
+            return
+        await trio.sleep(max_age * (1 - _AGE_JITTER * self._rng.random()))
+        if not lane.connection.is_usable:
+            return
+        lane.connection.retire()
+        self._rotated += 1
+        if lane.state != "free" and not self._closing:
+            self._dial(place)
+        self._close_if_retired(lane)
+
+    def _close_if_retired(self, lane: Lane) -> None:
+        """A retired connection goes at the first moment at which nobody waits for an answer on it."""
+        if lane.connection.state == "draining" and lane.state in ("free", "reserved"):
+            lane.connection.close()
 
     def _delay(self, attempt: int, asked: float | None) -> float:
         return delay_before(
