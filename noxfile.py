@@ -32,7 +32,7 @@ RULES_FOR_TRIO = (
         # Both nurseries are opened in one statement on purpose.
         "src/triplane/server/app.py:ASYNC111 "
         # When that sleep is cancelled, somebody else has seen the error.
-        "src/triplane/server/session.py:ASYNC120"
+        "src/triplane/server/delivery.py:ASYNC120"
     ),
 )
 

@@ -112,4 +112,4 @@ class ResponseInject(ClientEvent):
 
 
 # The options that `RequestOptions` names in quotes.
-attrs.resolve_types(ResponseCreate, localns=vars(options))
+attrs.resolve_types(ResponseCreate, localns=dict(vars(options)))
