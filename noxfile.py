@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import nox
 
 nox.options.default_venv_backend = "venv"
@@ -69,6 +71,30 @@ def examples(session: nox.Session) -> None:
     session.install("-e", ".[cli]")
     for example in ("examples/fan_out.py", "examples/first_run.py"):
         session.run("python", example)
+
+
+BENCHMARKS = {
+    path.stem.removeprefix("bench_"): path
+    for path in sorted(Path(__file__).parent.glob("scripts/bench_*.py"))
+}
+
+
+@nox.session(default=False)
+def bench(session: nox.Session) -> None:
+    """What it costs: `nox -s bench -- core`, and the options of that benchmark after its name."""
+    name, *options = session.posargs or [""]
+    if name not in BENCHMARKS:
+        what = f"There is no benchmark {name!r}." if name else "Which benchmark?"
+        session.error(f"{what} There are: {', '.join(BENCHMARKS)}. For example: nox -s bench -- core")
+    session.install("-e", ".", *dependencies("test"))
+    session.run("python", str(BENCHMARKS[name]), *options)
+
+
+@nox.session(default=False)
+def fuzz(session: nox.Session) -> None:
+    """A million damaged frames, or `nox -s fuzz -- --frames 50000 --seed 7`."""
+    session.install("-e", ".", *dependencies("test"))
+    session.run("python", "scripts/fuzz_frames.py", *session.posargs)
 
 
 @nox.session

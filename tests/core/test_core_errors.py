@@ -177,3 +177,7 @@ def test_a_server_error_has_the_facts_of_its_detail() -> None:
 )
 def test_a_server_error_names_what_it_knows(detail: ErrorDetail, text: str) -> None:
     assert str(ServerError.from_detail(detail)) == text
+
+
+def test_the_repr_shows_every_fact() -> None:
+    assert repr(ConfigError("Wrong.")).startswith("ConfigError(message='Wrong.', receipt=Receipt(")

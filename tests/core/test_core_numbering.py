@@ -157,6 +157,16 @@ def test_every_kind_of_event_can_be_repeated(twice) -> None:
     assert response.irregularities == ()
 
 
+def test_a_repeated_delta_is_known_although_another_text_has_begun() -> None:
+    """By its place: the last delta was for another one."""
+    response = fold(
+        piece(0), piece(1, content_index=1), piece(0), piece(2, content_index=1), piece(1, content_index=1)
+    )
+
+    assert response.text() == "aaa"
+    assert response.irregularities == ()
+
+
 def test_unknown_events_have_numbers_too() -> None:
     assert fold(piece(0), event("newer", sequence_number=1), piece(2)).irregularities == ()
 

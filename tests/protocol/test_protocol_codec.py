@@ -224,15 +224,24 @@ def test_unknown_event_with_odd_routing_is_kept(odd: dict[str, Any]) -> None:
     assert {"type": "keepalive", **odd} == tp.to_wire(event)
 
 
+def test_empty_type_is_kept() -> None:
+    data = {"type": "", "sequence_number": 1, "": None}
+    event = tp.decode_event(frame(data))
+
+    assert isinstance(event, tp.UnknownEvent)
+    assert data == tp.to_wire(event)
+    assert event == tp.decode_event(tp.encode(event))
+
+
 def test_unknown_types_are_not_remembered() -> None:
     """A peer that invents types must not make us grow."""
-    from triplane.protocol.codec import _DECODERS
+    from triplane.protocol.codec import _READERS
 
-    before = len(_DECODERS)
+    before = len(_READERS)
     for n in range(50):
         tp.decode_event(frame({"type": f"invented.{n}"}))
 
-    assert before == len(_DECODERS)
+    assert before == len(_READERS)
 
 
 def test_null_absent_and_set_are_three_things() -> None:
@@ -244,6 +253,39 @@ def test_null_absent_and_set_are_three_things() -> None:
     assert [None, None, "completed"] == [getattr(item, "status") for item in (absent, null, full)]  # noqa: B009
     assert [{}, {"status": None}, {}] == [item.extra for item in (absent, null, full)]
     assert tp.to_wire(attrs.evolve(null, status="completed")) == tp.to_wire(full)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "extra"),
+    [
+        ({"a": "b"}, {}),
+        ({}, {}),
+        ({"a": 5}, {"metadata": {"a": 5}}),
+        ({"a": None}, {"metadata": {"a": None}}),
+    ],
+)
+def test_objects_hold_what_they_should_or_are_kept_in_extra(metadata: Any, extra: dict[str, Any]) -> None:
+    """Metadata are text, and a reader of them may rely on it."""
+    request = tp.request_from_wire({"type": "response.create", "metadata": metadata})
+    assert isinstance(request, tp.ResponseCreate)
+
+    assert (None if extra else metadata) == request.metadata
+    assert extra == request.extra
+
+
+@pytest.mark.parametrize("lane", [{}, {"stream_id": "a"}, {"stream_id": None}, {"stream_id": 5}])
+@pytest.mark.parametrize(
+    "more", [{}, {"obfuscation": "x"}, {"logprobs": None}, {"sequence_number": "4", "x": {}}]
+)
+def test_what_no_field_takes_is_in_extra(lane: dict[str, Any], more: dict[str, Any]) -> None:
+    data = {**DELTA, **lane, **more}
+    event = tp.decode_event(frame(data))
+    fits = {"stream_id": "a", "sequence_number": 4, "logprobs": []}
+    extra = {key: value for key, value in {**lane, **more}.items() if fits.get(key) != value}
+
+    assert extra == event.extra
+    assert "a" == event.stream_id or lane != {"stream_id": "a"}
+    assert data == tp.to_wire(event)
 
 
 def test_misfitting_option_is_kept_in_extra() -> None:
@@ -694,3 +736,17 @@ def test_repr_keeps_credentials_of_tools() -> None:
 
     assert "topsecret" not in repr((tool, secret))
     assert tp.to_wire(tool)["authorization"] == tp.to_wire(secret)["value"] == "topsecret"
+
+
+def test_repr_keeps_credentials_that_do_not_fit() -> None:
+    data = {
+        "type": "mcp",
+        "server_label": "s",
+        "authorization": ["topsecret"],
+        "headers": {"authorization": ["topsecret"]},
+        "more": 1,
+    }
+    (tool,) = tp.item_from_wire({"type": "additional_tools", "role": "developer", "tools": [data]}).tools  # type: ignore[attr-defined]
+
+    assert data == tp.to_wire(tool)
+    assert "McpTool(server_label='s', extra={'more': 1})" == repr(tool)

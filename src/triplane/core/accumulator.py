@@ -99,6 +99,7 @@ class ResponseAccumulator:
         error: Why it failed, else None.
         incomplete_reason: Why it is incomplete, else empty.
         undecodable: The first frame in it that was not an event, else None.
+        built: Its output. For the turn, which folds the events of the output itself.
     """
 
     def __init__(self, previous_response_id: str | None = None) -> None:
@@ -109,7 +110,7 @@ class ResponseAccumulator:
         self.incomplete_reason = ""
         self.undecodable: UndecodableFrame | None = None
         self._previous = previous_response_id
-        self._output = OutputBuilder()
+        self.built = OutputBuilder()
         self._begun = False
         self._ended: ResponseStatus | None = None
 
@@ -118,9 +119,9 @@ class ResponseAccumulator:
         if self.is_over:
             return
         cls = event.__class__
-        fold = _FOLDS[cls]
+        fold = OUTPUT_FOLDS[cls]
         if fold is not None:
-            fold(self._output, event)
+            fold(self.built, event)
         else:
             _HANDLERS[cls](self, event)
 
@@ -134,7 +135,7 @@ class ResponseAccumulator:
     @property
     def has_output(self) -> bool:
         """Whether anything of the output has come, if only the beginning of an item."""
-        return not self._output.is_empty
+        return not self.built.is_empty
 
     @property
     def shown(self) -> int:
@@ -142,26 +143,26 @@ class ResponseAccumulator:
 
         Costs the length of the response.
         """
-        return len(self.text()) + self._output.overwritten
+        return len(self.text()) + self.built.overwritten
 
     @property
     def differences(self) -> tuple[Difference, ...]:
         """See `ResponseSnapshot`."""
-        return tuple(self._output.differences)
+        return tuple(self.built.differences)
 
     @property
     def irregularities(self) -> tuple[Irregularity, ...]:
         """See `ResponseSnapshot`."""
-        return tuple(self._output.numbering.irregularities)
+        return tuple(self.built.numbering.irregularities)
 
     def output(self) -> list[Item]:
         """The output items so far, as wire data in output order. Costs the length of the response."""
-        return self._output.output()
+        return self.built.output()
 
     def calls(self) -> list[ToolCall]:
         """The finished tool calls that a function can answer, in output order, each call id once."""
         found: dict[str, ToolCall] = {}
-        for item in self._output.finished():
+        for item in self.built.finished():
             call = _as_call(item)
             if call is not None:
                 found.setdefault(call.call_id, call)
@@ -181,9 +182,9 @@ class ResponseAccumulator:
             tuple(output),
             self.usage,
             incomplete_reason=self.incomplete_reason,
-            partial_images=self._output.partial_images(),
-            audio=tuple(self._output.audio),
-            transcript="".join(self._output.transcript),
+            partial_images=self.built.partial_images(),
+            audio=tuple(self.built.audio),
+            transcript="".join(self.built.transcript),
             differences=self.differences,
             irregularities=self.irregularities,
             error=self.error,
@@ -199,8 +200,8 @@ class ResponseAccumulator:
             "shown": self.shown,
             "undecodable": self.undecodable,
             "previous": self._previous,
-            "numbering": self._output.numbering.state(),
-            "output": self._output.state(),
+            "numbering": self.built.numbering.state(),
+            "output": self.built.state(),
         }
 
     def canonical(self) -> bytes:
@@ -213,7 +214,7 @@ class ResponseAccumulator:
         self._end("incomplete", {})
 
     def _going_on(self, event: ResponseCreated | ResponseQueued | ResponseInProgress) -> None:
-        if not self._is_foreign(event) and not self._output.numbering.repeats(event, event):
+        if not self._is_foreign(event) and not self.built.numbering.repeats(event, event):
             self._begun = True
             self._identify(event.raw_response)
 
@@ -244,13 +245,13 @@ class ResponseAccumulator:
 
     def _unknown(self, event: ServerEvent) -> None:
         # It may be one of the response's events all the same, with a number of its own.
-        self._output.numbering.repeats(event, event)
+        self.built.numbering.repeats(event, event)
 
     def _end(self, status: ResponseStatus, response: Mapping[str, Any]) -> None:
         self._ended = status
         self.is_over = True
-        self._output.settle(response.get("output"), whole=status == "completed")
-        self._output.numbering.forget()
+        self.built.settle(response.get("output"), whole=status == "completed")
+        self.built.numbering.forget()
 
     def _identify(self, response: Mapping[str, Any]) -> None:
         identity = response.get("id")
@@ -269,7 +270,7 @@ class ResponseAccumulator:
         else:
             is_foreign = isinstance(identity, str) and identity != own
         if is_foreign:
-            self._output.numbering.irregularities.append(
+            self.built.numbering.irregularities.append(
                 Irregularity("foreign", event.type, own or "", str(identity))
             )
         return is_foreign
@@ -297,7 +298,7 @@ def _as_call(item: Item) -> ToolCall | None:
     )
 
 
-_FOLDS: Final = ByClass[Fold | None](FOLDS, None)
+OUTPUT_FOLDS: Final = ByClass[Fold | None](FOLDS, None)
 # What says nothing about the output. The table stands after the class whose methods it names.
 _HANDLERS: Final = ByClass[Callable[[ResponseAccumulator, Any], None]](
     {

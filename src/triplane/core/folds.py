@@ -10,6 +10,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from .item_builder import Part, PartialImage, ShellOutput, Text
+from .output_builder import Stream, nowhere
 
 if TYPE_CHECKING:
     from triplane.protocol import (
@@ -32,18 +33,10 @@ if TYPE_CHECKING:
     )
 
     from .item_builder import ItemBuilder
-    from .output_builder import OutputBuilder, Sink
+    from .output_builder import OutputBuilder
 
 
-Fold = Callable[["OutputBuilder", Any], None]
-
-
-def _nowhere(_piece: str) -> None:
-    """Where the deltas of a text go that is whole."""
-
-
-def _sink(text: Text | None) -> Sink:
-    return _nowhere if text is None or text.whole else text.pieces.append
+Fold = Callable[["OutputBuilder", Any], object]
 
 
 def _part(output: OutputBuilder, parts: dict[int, Part], index: int, kind: str) -> Part:
@@ -51,55 +44,81 @@ def _part(output: OutputBuilder, parts: dict[int, Part], index: int, kind: str) 
     part = parts.get(index)
     if part is None or (part.kind != kind and part.done is None):
         part = parts[index] = Part(kind)
-        output.sinks.clear()
+        output.forget_streams()
     return part
 
 
-# Deltas. Nearly all events are deltas, so their folds are written for speed: the usual number is handled in line, and
-# `OutputBuilder.sinks` remembers where the next piece of each text goes until an event comes that is no delta. The mark
-# of a delta is its place and its text: keeping the event would keep four times as much.
+# Deltas. Nearly all events are deltas, so `OutputBuilder.streams` remembers where the next piece of each text goes until
+# an event comes that is no delta. The mark of a delta is its text, with its place: keeping the event would keep four
+# times as much.
 
 
-def _content_delta(item: str, kind: str) -> Fold:
-    def fold(output: OutputBuilder, event: Any) -> None:
-        known = output.sinks.get((kind, event.output_index, event.content_index))
-        # The place as it is kept there: many marks, one tuple.
-        sink, place = known or (None, (kind, event.output_index, event.content_index))
-        delta, number, numbering = event.delta, event.sequence_number, output.numbering
-        if number == numbering.due:
-            numbering.marks.append((place, delta))
-            numbering.due = number + 1
-        elif numbering.repeats(event, (place, delta)):
-            return
-        if sink is None:
-            builder = output.grow(event.output_index, event.item_id, item)
-            part = None if builder is None else _part(output, builder.content, event.content_index, kind)
-            sink = _sink(None if part is None else part.text)
-            output.sinks[place] = sink, place
-        sink(delta)
-        if kind == "output_text" and event.logprobs and sink is not _nowhere:
-            builder = output.find(event.output_index)
-            builder.content[event.content_index].add_logprobs(event.logprobs)  # type: ignore[union-attr]  # has a sink
+def _delta(
+    item: str,
+    kind: str,
+    index_of: Callable[[Any], int],
+    open_text: Callable[[OutputBuilder, ItemBuilder, int], Text],
+) -> Callable[[OutputBuilder, Any], Stream | None]:
+    """For the deltas of one kind of text. The fold returns the text's stream, None if the event came before.
+
+    Args:
+        item: The type of item that has such a text.
+        kind: Tells it from the other texts of such an item.
+        index_of: Where in the item an event's text is.
+        open_text: Finds or begins the text.
+    """
+
+    def fold(output: OutputBuilder, event: Any) -> Stream | None:
+        place = (kind, event.output_index, index_of(event))
+        stream = output.streams.get(place)
+        if stream is not None:
+            # The place as it is kept there: many marks, one tuple.
+            place = stream.place
+        if output.numbering.repeats(event, event.delta, place):
+            return None
+        if stream is None:
+            builder = output.grow(event.output_index, getattr(event, "item_id", None), item)
+            text = None if builder is None else open_text(output, builder, place[2])
+            sink = nowhere if text is None or text.whole else text.pieces.append
+            stream = output.streams[place] = Stream(place, sink)
+        output.latest = stream
+        stream.sink(event.delta)
+        return stream
 
     return fold
 
 
-def _delta(
-    item: str, index_of: Callable[[Any], int], open_text: Callable[[OutputBuilder, ItemBuilder, int], Text]
-) -> Fold:
-    """For the deltas of the less frequent texts, of which an item has one kind."""
+def _content_delta(item: str, kind: str) -> Fold:
+    """For the deltas of content parts, the most frequent events. The usual one is folded without another call.
+
+    The usual one has the number that is due, and is for the same text as the last one.
+    """
+
+    def open_part(output: OutputBuilder, builder: ItemBuilder, index: int) -> Text:
+        return _part(output, builder.content, index, kind).text
+
+    fold_any = _delta(item, kind, attrgetter("content_index"), open_part)
+    has_logprobs = kind == "output_text"
 
     def fold(output: OutputBuilder, event: Any) -> None:
-        index = index_of(event)
-        known = output.sinks.get((item, event.output_index, index))
-        sink, place = known or (None, (item, event.output_index, index))
-        if output.numbering.repeats(event, (place, event.delta)):
-            return
-        if sink is None:
-            builder = output.grow(event.output_index, getattr(event, "item_id", None), item)
-            sink = _sink(None if builder is None else open_text(output, builder, index))
-            output.sinks[place] = sink, place
-        sink(event.delta)
+        numbering, latest = output.numbering, output.latest
+        number = event.sequence_number
+        if (
+            number == numbering.due
+            and latest.index == event.content_index
+            and latest.output_index == event.output_index
+            and latest.kind == kind
+        ):
+            numbering.marks.append(event.delta)
+            numbering.places.append(latest.place)
+            numbering.due = number + 1
+            latest.sink(event.delta)
+            stream: Stream | None = latest
+        else:
+            stream = fold_any(output, event)
+        if has_logprobs and event.logprobs and stream is not None and stream.sink is not nowhere:
+            builder = output.find(event.output_index)
+            builder.content[event.content_index].add_logprobs(event.logprobs)  # type: ignore[union-attr]  # has a sink
 
     return fold
 
@@ -116,7 +135,7 @@ def _string_delta(item: str, key: str) -> Fold:
     def open_string(_output: OutputBuilder, builder: ItemBuilder, _index: int) -> Text:
         return builder.strings.setdefault(key, Text())
 
-    return _delta(item, lambda _event: 0, open_string)
+    return _delta(item, item, lambda _event: 0, open_string)
 
 
 def _shell_output_delta(output: OutputBuilder, event: ResponseShellCallOutputContentDelta) -> None:
@@ -144,7 +163,7 @@ def _rare(fold: Fold) -> Fold:
 
     def fold_once(output: OutputBuilder, event: Any) -> None:
         if not output.numbering.repeats(event, event):
-            output.sinks.clear()
+            output.forget_streams()
             fold(output, event)
 
     return fold_once
@@ -313,7 +332,9 @@ FOLDS: Final[dict[str, Fold]] = {
     "response.reasoning_text.done": _rare(_text_done("reasoning", "content", "reasoning_text", "text")),
     "response.reasoning_summary_part.added": _rare(_summary_part_added),
     "response.reasoning_summary_part.done": _rare(_summary_part_done),
-    "response.reasoning_summary_text.delta": _delta("reasoning", attrgetter("summary_index"), _open_summary),
+    "response.reasoning_summary_text.delta": _delta(
+        "reasoning", "summary", attrgetter("summary_index"), _open_summary
+    ),
     "response.reasoning_summary_text.done": _rare(_text_done("reasoning", "summary", "summary_text", "text")),
     "response.function_call_arguments.delta": _string_delta("function_call", "arguments"),
     "response.function_call_arguments.done": _rare(_arguments_done),
@@ -324,7 +345,9 @@ FOLDS: Final[dict[str, Fold]] = {
     "response.code_interpreter_call_code.delta": _string_delta("code_interpreter_call", "code"),
     "response.code_interpreter_call_code.done": _rare(_string_done("code_interpreter_call", "code")),
     "response.shell_call_command.added": _rare(_command_added),
-    "response.shell_call_command.delta": _delta("shell_call", attrgetter("command_index"), _open_command),
+    "response.shell_call_command.delta": _delta(
+        "shell_call", "command", attrgetter("command_index"), _open_command
+    ),
     "response.shell_call_command.done": _rare(_command_done),
     "response.shell_call_output_content.delta": _shell_output_delta,
     "response.shell_call_output_content.done": _rare(_shell_output_done),

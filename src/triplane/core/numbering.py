@@ -8,6 +8,7 @@ with the same number is that event again. Deltas are identical if their type, th
 from __future__ import annotations
 
 from bisect import bisect_right
+from operator import attrgetter
 from typing import TYPE_CHECKING, Final, Literal
 
 import attrs
@@ -34,6 +35,19 @@ class Irregularity:
     found: int | str
 
 
+@attrs.frozen
+class _Run:
+    """Consecutive numbers, from the first on."""
+
+    first: int
+    marks: list[object]
+    places: list[object]
+
+    def has(self, number: int, mark: object, place: object) -> bool:
+        index = number - self.first
+        return index < len(self.marks) and self.marks[index] == mark and self.places[index] == place
+
+
 # Equal to no number, and to no absent number.
 _NONE_DUE: Final = -0.5
 
@@ -43,49 +57,49 @@ class Numbering:
 
     Attributes:
         due: The number that comes next, or something that equals no number. The folds of deltas compare it themselves,
-            and append to `marks` and count on when it is met: a call for each delta would be felt.
-        marks: A mark for each of the latest consecutive numbers; equal for identical events.
+            and append to `marks` and `places` and count on when it is met: a call for each delta would be felt.
+        marks: A mark for each of the latest consecutive numbers. Identical events have equal marks and places.
+        places: A place for each of them, None where the mark says it all.
         irregularities: What does not add up.
     """
 
-    __slots__ = ("_runs", "due", "irregularities", "marks")
+    __slots__ = ("_runs", "due", "irregularities", "marks", "places")
 
     def __init__(self) -> None:
         self.irregularities: list[Irregularity] = []
         self.due: float = _NONE_DUE
         self.marks: list[object] = []
-        # Runs of consecutive numbers: the first number, and the marks. None once numbers are not to be trusted.
-        self._runs: list[tuple[int, list[object]]] | None = []
+        self.places: list[object] = []
+        # Runs of consecutive numbers. None once numbers are not to be trusted.
+        self._runs: list[_Run] | None = []
 
-    def repeats(self, event: ServerEvent, mark: object) -> bool:
+    def repeats(self, event: ServerEvent, mark: object, place: object = None) -> bool:
         """Note an event, and tell whether it is one that came before.
 
         Args:
             event: The event.
             mark: Its mark.
+            place: What tells it from other events with that mark.
         """
         number = event.sequence_number
         if number is None or number < 0 or self._runs is None:
             return False
         if number < self.due:
-            return self._repeats_earlier(number, event.type, mark, self._runs)
+            return self._repeats_earlier(number, event.type, mark, place, self._runs)
         if number > self.due:
             if self._runs:
                 self.irregularities.append(Irregularity("gap", event.type, int(self.due), number))
-            self.marks = []
-            self._runs.append((number, self.marks))
+            self.marks, self.places = [], []
+            self._runs.append(_Run(number, self.marks, self.places))
         self.marks.append(mark)
+        self.places.append(place)
         self.due = number + 1
         return False
 
-    def _repeats_earlier(
-        self, number: int, kind: str, mark: object, runs: list[tuple[int, list[object]]]
-    ) -> bool:
-        place = bisect_right(runs, number, key=_first) - 1
-        if place >= 0:
-            first, marks = runs[place]
-            if number - first < len(marks) and marks[number - first] == mark:
-                return True
+    def _repeats_earlier(self, number: int, kind: str, mark: object, place: object, runs: list[_Run]) -> bool:
+        latest = bisect_right(runs, number, key=attrgetter("first")) - 1
+        if latest >= 0 and runs[latest].has(number, mark, place):
+            return True
         self.irregularities.append(Irregularity("backwards", kind, int(self.due), number))
         self.forget()
         return False
@@ -97,9 +111,5 @@ class Numbering:
     def forget(self) -> None:
         """Take no more numbers, and give the memory back."""
         self.due = _NONE_DUE
-        self.marks = []
+        self.marks, self.places = [], []
         self._runs = None
-
-
-def _first(run: tuple[int, list[object]]) -> int:
-    return run[0]

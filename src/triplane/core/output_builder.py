@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from .differences import (
     Difference,
@@ -22,9 +22,8 @@ if TYPE_CHECKING:
 
     from .records import Item
 
-    Sink = Callable[[str], None]
-    # A kind of text or item, the output index, and the index within the item.
     Place = tuple[str, int, int]
+    Sink = Callable[[str], None]
 
 # Items whose inside has events of its own. An item of another type, a newer one or a vendor's, may have any.
 _WITH_EVENTS = frozenset(
@@ -46,6 +45,33 @@ _WITH_EVENTS = frozenset(
 )
 
 
+class Stream:
+    """A text that deltas are for.
+
+    Attributes:
+        place: Its kind, its item's output index, and its index in the item: what marks of deltas refer to.
+        kind: The first of these.
+        output_index: The second.
+        index: The third.
+        sink: Takes the next piece.
+    """
+
+    __slots__ = ("index", "kind", "output_index", "place", "sink")
+
+    def __init__(self, place: Place, sink: Sink) -> None:
+        self.place = place
+        self.kind, self.output_index, self.index = place
+        self.sink = sink
+
+
+def nowhere(_piece: str) -> None:
+    """Where the deltas of a text go that is whole."""
+
+
+# No delta is for it.
+NO_STREAM: Final = Stream(("", 0, 0), nowhere)
+
+
 class OutputBuilder:
     """The output items of one response. Everything is linear in what comes.
 
@@ -55,8 +81,9 @@ class OutputBuilder:
         differences: What did not agree.
         overwritten: Characters of visible text that were streamed and then replaced by fewer.
         numbering: The numbers of the response's events, those included that say nothing about its output.
-        sinks: Where the next piece of each text goes, remembered for deltas. Whoever changes what an index stands for
-            clears it.
+        streams: The texts that deltas were for, by their place. Whoever changes what an index stands for calls
+            `forget_streams`.
+        latest: The stream that the last delta was for.
     """
 
     def __init__(self) -> None:
@@ -65,7 +92,8 @@ class OutputBuilder:
         self.differences: list[Difference] = []
         self.overwritten = 0
         self.numbering = Numbering()
-        self.sinks: dict[Place, tuple[Sink, Place]] = {}
+        self.streams: dict[Place, Stream] = {}
+        self.latest = NO_STREAM
         # By output index, the oldest first: a server that uses an index again has several items there. Nobody promises
         # that one item is done before the next begins.
         self._slots: dict[int, list[ItemBuilder]] = {}
@@ -104,6 +132,11 @@ class OutputBuilder:
         elif kind == "reasoning":
             announced["summary"] = []
         return self._begin(output_index, announced)
+
+    def forget_streams(self) -> None:
+        """Have the next delta look for its text anew."""
+        self.streams.clear()
+        self.latest = NO_STREAM
 
     def announce(self, output_index: int, item: Item) -> None:
         """Take an item's skeleton."""
@@ -269,7 +302,7 @@ class OutputBuilder:
             # Nothing was said of it but that it begins, and something else has begun in its place.
             slot.pop()
         slot.append(ItemBuilder(output_index, announced))
-        self.sinks.clear()
+        self.forget_streams()
         return slot[-1]
 
     def _compare_texts(

@@ -15,7 +15,7 @@ import attrs
 
 from triplane.protocol import ErrorDetail, normalise_error, to_wire
 
-from .accumulator import ResponseAccumulator
+from .accumulator import OUTPUT_FOLDS, ResponseAccumulator
 from .by_class import ByClass
 from .canonical import canonical_json
 from .records import Item, UndecodableFrame
@@ -69,18 +69,15 @@ class TurnAccumulator:
         previous_response_id: The response that the request continues.
 
     Attributes:
-        responses: The responses, in order; at least one. The last is the one in hand.
+        responses: The responses, in order; at least one.
+        response: The response in hand: the latest.
         steers: All steers, in the order in which they were sent.
     """
 
     def __init__(self, previous_response_id: str | None = None) -> None:
-        self.responses = [ResponseAccumulator(previous_response_id)]
+        self.response = ResponseAccumulator(previous_response_id)
+        self.responses = [self.response]
         self.steers: list[Steer] = []
-
-    @property
-    def response(self) -> ResponseAccumulator:
-        """The response in hand: the latest."""
-        return self.responses[-1]
 
     @property
     def awaits_successor(self) -> bool:
@@ -119,11 +116,17 @@ class TurnAccumulator:
 
         It did if that response ended, if another one began, or if something is now known of a steer. Never raises.
         """
+        response = self.response
+        fold = OUTPUT_FOLDS[event.__class__]
+        if fold is not None:
+            # Nearly all events: what `ResponseAccumulator.apply` does with them, without another call.
+            if not response.is_over:
+                fold(response.built, event)
+            return False
         handler = _HANDLERS[event.__class__]
         if handler is not None:
             return not self.is_over and handler(self, event)
-        # What is left says nothing about the life of a response.
-        self.responses[-1].apply(event)
+        response.apply(event)
         return False
 
     def state(self) -> Mapping[str, Any]:
@@ -153,7 +156,7 @@ class TurnAccumulator:
     def _failure(self, event: ErrorEvent | UndecodableFrame) -> bool:
         if self.response.is_over:
             # It happens to the response that was to come.
-            self.responses.append(ResponseAccumulator(self.response.id))
+            self._begin_another()
         self.response.apply(event)
         return self.response.is_over
 
@@ -166,8 +169,12 @@ class TurnAccumulator:
             attrs.evolve(steer, state="committed") if steer.state in ("accepted", "pending") else steer
             for steer in self.steers
         ]
-        self.responses.append(ResponseAccumulator(self.response.id))
+        self._begin_another()
         return self.response
+
+    def _begin_another(self) -> None:
+        self.response = ResponseAccumulator(self.response.id)
+        self.responses.append(self.response)
 
     def _accepted(self, event: ResponseSteerAccepted) -> bool:
         return self._update(event, "accepted", id=event.steer.id)

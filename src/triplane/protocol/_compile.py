@@ -28,11 +28,12 @@ _JSON_NAMES: Final[Mapping[type, str]] = {
     list: "an array",
     types.NoneType: "null",
 }
+# JSON values have no odd classes, and `v.__class__` is cheaper than `type(v)`.
 _TESTS: Final[Mapping[Any, str]] = {
-    str: "type(v) is str",
-    int: "type(v) is int",
-    bool: "type(v) is bool",
-    float: "type(v) is float or type(v) is int",
+    str: "v.__class__ is str",
+    int: "v.__class__ is int",
+    bool: "v.__class__ is bool",
+    float: "v.__class__ is float or v.__class__ is int",
 }
 
 
@@ -70,27 +71,25 @@ def compile_reader(cls: type[T], reader_for: Callable[[Any], Read]) -> Callable[
     required = sum(a.default is attrs.NOTHING for a in fields)
     env: dict[str, Any] = {
         "cls": cls,
-        "new": object.__new__,
         "twin": _twin(cls),
         "Misfit": Misfit,
         "NO_EXTRA": NO_EXTRA,
         "Payload": Payload,
         "leftover": _leftover,
-        "attributes": {wire_name(a): a.name for a in fields},
+        "attributes": {wire_name(a): a.name for a in fields} | ({"type": None} if cls.tagged else {}),
     }
-    body = ["self = new(twin)", "get = raw.get", f"n = {required + cls.tagged}"]
-    for a in fields:
-        key, kind = wire_name(a), without_none(a.type)
-        if a.default is attrs.NOTHING:
-            body += [f"v = raw[{key!r}]", *_required(a.name, key, kind, env, reader_for)]
-        else:
-            body += [f"v = get({key!r})", *_optional(a.name, kind, env, reader_for)]
-        body.append(f"self.{a.name} = v")
-    body += [
-        f"self.extra = NO_EXTRA if len(raw) == n else leftover(self, raw, attributes, tagged={cls.tagged})",
-        "self.__class__ = cls",
-        "return self",
-    ]
+    body = ["self = twin()", f"n = {required + cls.tagged}"]
+    fields.sort(key=_rank)
+    for a in fields[:-1]:
+        body += _read_field(a, env, reader_for)
+    end = ["self.extra = NO_EXTRA if len(raw) == n else leftover(self, raw, n, attributes)"]
+    for a in fields[-1:]:
+        end = [*_read_field(a, env, reader_for), *end]
+        if a.default is not attrs.NOTHING:
+            # Once all keys are taken, it cannot be there.
+            body += ["if len(raw) == n:", f"    self.{a.name} = None", "    self.extra = NO_EXTRA", "else:"]
+            end = ["    " + line for line in end]
+    body += [*end, "self.__class__ = cls", "return self"]
     source = "def read(raw):\n" + "\n".join("    " + line for line in body)
     exec(compile(source, f"<reader of {cls.__name__}>", "exec"), env)  # noqa: S102 - the source is made of our names
     read: Callable[[Mapping[str, Any]], T] = env["read"]
@@ -98,10 +97,27 @@ def compile_reader(cls: type[T], reader_for: Callable[[Any], Read]) -> Callable[
 
 
 def _twin(cls: type[Wire]) -> type[Any]:
-    """A class with the slots of ``cls`` that lets attributes be set."""
+    """A class with the slots of ``cls`` that begins empty and lets attributes be set."""
     owner = next(c for c in cls.__mro__ if c.__dict__.get("__slots__"))
-    thaw = {"__setattr__": object.__setattr__, "__delattr__": object.__delattr__}
+    thaw = {name: getattr(object, name) for name in ("__init__", "__setattr__", "__delattr__")}
     return type(f"{cls.__name__}Twin", owner.__bases__, {"__slots__": owner.__dict__["__slots__"], **thaw})
+
+
+def _rank(a: "attrs.Attribute[Any]") -> int:
+    """Where in the function a field is read: what is rarely there comes last. Most connections name no lane."""
+    return 0 if a.default is attrs.NOTHING else 2 if a.name == "stream_id" else 1
+
+
+def _read_field(
+    a: "attrs.Attribute[Any]", env: dict[str, Any], reader_for: Callable[[Any], Read]
+) -> list[str]:
+    """Lines that set a field."""
+    key, kind = wire_name(a), without_none(a.type)
+    if a.default is attrs.NOTHING:
+        value = [f"v = raw[{key!r}]", *_required(a.name, key, kind, env, reader_for)]
+    else:
+        value = [f"v = raw.get({key!r})", *_optional(a.name, kind, env, reader_for)]
+    return [*value, f"self.{a.name} = v"]
 
 
 def _required(
@@ -117,7 +133,7 @@ def _required(
         (nested,) = typing.get_args(kind)
         env[f"kind_{name}"] = nested.__forward_arg__ if isinstance(nested, typing.ForwardRef) else nested
         return [
-            "if type(v) is not dict:",
+            "if v.__class__ is not dict:",
             f"    raise Misfit('an object', v, {key!r})",
             f"v = Payload(kind_{name}, v)",
         ]
@@ -130,13 +146,7 @@ def _optional(name: str, kind: Any, env: dict[str, Any], reader_for: Callable[[A
     if kind is Any:
         return ["if v is not None:", "    n += 1"]
     if kind in _TESTS:
-        return [
-            "if v is not None:",
-            f"    if {_TESTS[kind]}:",
-            "        n += 1",
-            "    else:",
-            "        v = None",
-        ]
+        return [f"if {_TESTS[kind]}:", "    n += 1", "else:", "    v = None"]
     env[f"read_{name}"] = reader_for(kind)
     lines = [
         "if v is not None:",
@@ -148,17 +158,24 @@ def _optional(name: str, kind: Any, env: dict[str, Any], reader_for: Callable[[A
     ]
     if typing.get_origin(kind) is tuple:
         # Most arrays, such as the log probabilities of every delta, are empty.
-        lines = ["if type(v) is list and not v:", "    v = ()", "    n += 1", "el" + lines[0], *lines[1:]]
+        lines = ["if v.__class__ is list and not v:", "    v = ()", "    n += 1", "el" + lines[0], *lines[1:]]
     return lines
 
 
 def _leftover(
-    self: Wire, raw: Mapping[str, Any], attributes: Mapping[str, str], *, tagged: bool
+    self: Wire, raw: Mapping[str, Any], taken: int, attributes: Mapping[str, str | None]
 ) -> Mapping[str, Any]:
-    """What no field has taken: unknown keys, nulls, and optional values that did not fit."""
-    extra = {}
-    for key, value in raw.items():
-        name = attributes.get(key)
-        if (name is None or getattr(self, name) is None) and not (tagged and key == "type"):
-            extra[key] = value
+    """What no field has taken: unknown keys, nulls, and optional values that did not fit.
+
+    Args:
+        self: the object, whose fields are set.
+        raw: the JSON object.
+        taken: how many of its keys fields have taken, and ``type``.
+        attributes: the field for each known key; None for ``type``.
+    """
+    extra = {key: value for key, value in raw.items() if key not in attributes}
+    if taken + len(extra) < len(raw):
+        for key, name in attributes.items():
+            if name is not None and key in raw and getattr(self, name) is None:
+                extra[key] = raw[key]
     return extra or NO_EXTRA

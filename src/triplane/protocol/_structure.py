@@ -52,7 +52,7 @@ def _converter() -> cattrs.Converter:
     converter.register_structure_hook_factory(_is_wire, _wire_hook)
     converter.register_structure_hook_factory(_is_union, _union_hook)
     converter.register_structure_hook_factory(_is_tuple, _tuple_hook)
-    converter.register_structure_hook_func(_is_mapping, _mapping)
+    converter.register_structure_hook_factory(_is_mapping, _mapping_hook)
     return converter
 
 
@@ -91,10 +91,19 @@ def _scalar_hook(scalar: type, name: str) -> Hook:
     return read
 
 
-def _mapping(value: Any, _: Any) -> Any:
-    if not isinstance(value, Mapping):
-        raise Misfit("an object", value)
-    return value
+def _mapping_hook(annotation: Any) -> Hook:
+    (_key, element) = typing.get_args(annotation)
+    check = None if element is Any else _converter().get_structure_hook(element)
+
+    def read_mapping(value: Any, _: Any) -> Any:
+        if not isinstance(value, Mapping):
+            raise Misfit("an object", value)
+        if check is not None:
+            for inner in value.values():
+                check(inner, element)
+        return value
+
+    return read_mapping
 
 
 def _wire_hook(cls: type[Wire]) -> Hook:

@@ -1,5 +1,6 @@
 """JSON text to events and back."""
 
+import functools
 import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, NoReturn
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 Raw = dict[str, Any]
 
 
-def decode_event(data: str | bytes, *, limits: Limits = DEFAULT_LIMITS) -> ServerEvent:
+def decode_event(data: str | bytes, limits: Limits = DEFAULT_LIMITS) -> ServerEvent:
     """Read one frame.
 
     The JSON is parsed once, and the event's own fields are checked and built. A nested item, part or response
@@ -44,9 +45,9 @@ def decode_event(data: str | bytes, *, limits: Limits = DEFAULT_LIMITS) -> Serve
     if large:
         check_shape(data, raw, limits)
     try:
-        read = _DECODERS[raw["type"]]
+        read = _READERS[raw["type"]]
     except (KeyError, TypeError):
-        read = _reader_without_type(data, raw)
+        read = _reader_of(data, raw)
     try:
         return read(raw)
     except KeyError as exc:
@@ -152,23 +153,31 @@ _CHECKS: Final[Mapping[str, Callable[[Raw], None]]] = {
 """What must be right inside payloads, before anybody structures them."""
 
 
-class _Decoders(dict[str, Callable[[Raw], ServerEvent]]):
-    """``{type: constructor}``, each made when its type first occurs."""
+_READERS: Final[dict[str, Callable[[Raw], ServerEvent]]] = {}
+"""``{type: constructor}``, each made when its type first occurs."""
 
-    def __missing__(self, kind: str) -> Callable[[Raw], ServerEvent]:
-        if type(kind) is not str:
-            raise TypeError
+
+def _reader_of(data: str | bytes, raw: Any) -> Callable[[Raw], ServerEvent]:
+    """For a frame whose type is new, is not known or is not there."""
+    if not isinstance(raw, dict):
+        raise DecodeError("not_an_object", "frame is not a JSON object", excerpt(data)) from None
+    kind = raw.get("type")
+    if type(kind) is str:
         cls: Any = ServerEvent.family.find(kind)
         if cls is None:
             # Not remembered: a peer could invent types for ever.
             return _unknown_event
-        self[kind] = decode = _checking(_CHECKS.get(kind), _reader(cls))
-        return decode
+        read = _READERS[kind] = _checking(_CHECKS.get(kind), _reader(cls))
+        return read
+    if kind is None and raw.get("error") is not None:
+        # An error is an error, whether it names its type or not.
+        from .events import UntypedErrorEvent  # noqa: PLC0415 - rare
+
+        return _reader(UntypedErrorEvent)
+    raise DecodeError("missing_type", "frame has no type", excerpt(data)) from None
 
 
-_DECODERS: Final = _Decoders()
-
-
+@functools.cache
 def _reader(cls: type[Any]) -> Callable[[Raw], Any]:
     from ._structure import reader  # noqa: PLC0415 - built on first use
 
@@ -191,9 +200,11 @@ def _unknown_event(raw: Raw) -> ServerEvent:
     number, lane = raw.get("sequence_number"), raw.get("stream_id")
     number = number if type(number) is int else None
     lane = lane if type(lane) is str else None
-    taken = {"type", number is None or "sequence_number", lane is None or "stream_id"}
+    kind = raw["type"]
+    # An empty type is written as any other extra key, since unknown members have it where there was none.
+    taken = {not kind or "type", number is None or "sequence_number", lane is None or "stream_id"}
     extra = {key: value for key, value in raw.items() if key not in taken}
-    return UnknownEvent(raw["type"], sequence_number=number, stream_id=lane, extra=extra or NO_EXTRA)
+    return UnknownEvent(kind, sequence_number=number, stream_id=lane, extra=extra or NO_EXTRA)
 
 
 def _reject_text(data: str | bytes) -> NoReturn:
@@ -202,17 +213,6 @@ def _reject_text(data: str | bytes) -> NoReturn:
     except UnicodeError:
         raise DecodeError("invalid_unicode", "frame is not valid Unicode", excerpt(data)) from None
     raise DecodeError("invalid_json", "frame is not valid JSON", excerpt(data)) from None
-
-
-def _reader_without_type(data: str | bytes, raw: Any) -> Callable[[Raw], ServerEvent]:
-    """For a frame that names no type: an error is an error all the same."""
-    if not isinstance(raw, dict):
-        raise DecodeError("not_an_object", "frame is not a JSON object", excerpt(data)) from None
-    if raw.get("type") is None and raw.get("error") is not None:
-        from .events import UntypedErrorEvent  # noqa: PLC0415 - rare
-
-        return _reader(UntypedErrorEvent)
-    raise DecodeError("missing_type", "frame has no type", excerpt(data)) from None
 
 
 # --- encoding

@@ -54,12 +54,13 @@ def check_size(data: str | bytes, limits: Limits) -> None:
 def check_shape(data: str | bytes, raw: Any, limits: Limits) -> None:
     """Raise if the frame is nested too deep or has too long an array.
 
-    Most frames have too few brackets and commas to be either; only for the others it takes a walk.
+    Most frames have too few brackets and commas to be either, or are too short; only for the others it takes a walk.
     """
+    is_short = len(data) <= 2 * limits.max_items
     if isinstance(data, str):
-        openers, commas = data.count("[") + data.count("{"), data.count(",")
+        openers, commas = data.count("[") + data.count("{"), 0 if is_short else data.count(",")
     else:
-        openers, commas = data.count(b"[") + data.count(b"{"), data.count(b",")
+        openers, commas = data.count(b"[") + data.count(b"{"), 0 if is_short else data.count(b",")
     if openers <= limits.max_depth and commas < limits.max_items:
         return
     level = [raw]

@@ -68,11 +68,19 @@ def excerpt(data: str | bytes, limit: int = 200) -> str:
 _LAST_WORD: Final = r"[^\s\"{}\[\],:]+\Z"
 
 
+# The shortest that can be a secret with its name: "basic x", "token:x".
+_SHORTEST: Final = 7
+
+
 def _mask_tokens(text: str) -> str:
+    if len(text) < _SHORTEST:
+        return text
     return re.sub(
         _CREDENTIAL, lambda match: match.group() if re.fullmatch(_NAME, match.group()) else MASK, text
     )
 
 
 def _mask_plain(text: str) -> str:
+    if len(text) < _SHORTEST:
+        return text
     return _mask_tokens(re.sub(_NAMED, rf"\1\2{MASK}", re.sub(_HEADER, rf"\1\2{MASK}", text)))
