@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 # How long an example takes says more about the machine than about the code. In CI a failure must be there again
 # when somebody looks; on a desk the search goes on from one run to the next, and `--hypothesis-profile=thorough`
 # searches for longer.
+# Nothing here goes through the proxies of the machine that the tests run on.
+for _name in [name for name in os.environ if name.lower().endswith("_proxy")]:
+    del os.environ[_name]
+
 hypothesis.settings.register_profile("sample", deadline=None, max_examples=50, derandomize="CI" in os.environ)
 hypothesis.settings.register_profile("thorough", deadline=None, max_examples=2_000)
 hypothesis.settings.load_profile("sample")

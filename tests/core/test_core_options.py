@@ -13,6 +13,7 @@ from triplane.core.options import EngineOptions, RunLimits
 SECONDS = [
     "acquire_timeout",
     "tcp_timeout",
+    "proxy_timeout",
     "tls_timeout",
     "upgrade_timeout",
     "heartbeat_interval",

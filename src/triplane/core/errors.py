@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 Sent = Literal["nothing", "ambiguous", "accepted", "finished"]
 SafeNext = Literal["retry", "resume", "inspect", "change"]
-ConnectStage = Literal["url", "dns", "tcp", "tls", "upgrade"]
+ConnectStage = Literal["url", "dns", "tcp", "proxy", "tls", "upgrade"]
 StallPhase = Literal["heartbeat", "first_event", "between_events", "send"]
 
 
@@ -137,8 +137,8 @@ class ConnectFailed(TriplaneError):
     """No WebSocket could be opened.
 
     Attributes:
-        stage: Where it failed: ``"url"``, ``"dns"``, ``"tcp"``, ``"tls"`` or ``"upgrade"``.
-        status: The HTTP status of a refused upgrade, else None.
+        stage: Where it failed: ``"url"``, ``"dns"``, ``"tcp"``, ``"proxy"``, ``"tls"`` or ``"upgrade"``.
+        status: The HTTP status with which the server, or a proxy, refused; else None.
         body: At most 2,000 characters of the refusal's body, else the empty string.
         retry_after: Seconds the server asked to wait (``Retry-After``), else None.
         attempts: How many times it was tried.
@@ -158,8 +158,8 @@ class ConnectFailed(TriplaneError):
 
     @property
     def is_transient(self) -> bool:
-        """Whether the same attempt may succeed later: the network, an upgrade cut short, 408, 425, 429 and 5xx."""
-        if self.stage in ("dns", "tcp") or (self.stage == "upgrade" and self.status is None):
+        """Whether the same attempt may succeed later: the network, an answer cut short, 408, 425, 429 and 5xx."""
+        if self.stage in ("dns", "tcp") or (self.stage in ("proxy", "upgrade") and self.status is None):
             return True
         return self.status is not None and (self.status in (408, 425, 429) or 500 <= self.status < 600)
 

@@ -48,6 +48,7 @@ class EngineOptions:
             of runs is ordinary.
         max_waiters: How many runs may wait for a lane at once; one more gets `LimitReached` at once.
         tcp_timeout: For DNS and the TCP connection.
+        proxy_timeout: For a proxy to lead on to the endpoint.
         tls_timeout: For the TLS handshake.
         upgrade_timeout: For the HTTP upgrade to WebSocket.
         dial_attempts: How often a transient failure to connect is tried in all, the first included.
@@ -74,6 +75,7 @@ class EngineOptions:
     acquire_timeout: float = attrs.field(default=math.inf, validator=_SECONDS)
     max_waiters: int = attrs.field(default=10_000, validator=_COUNT)
     tcp_timeout: float = attrs.field(default=10.0, validator=_SECONDS)
+    proxy_timeout: float = attrs.field(default=10.0, validator=_SECONDS)
     tls_timeout: float = attrs.field(default=10.0, validator=_SECONDS)
     upgrade_timeout: float = attrs.field(default=15.0, validator=_SECONDS)
     dial_attempts: int = attrs.field(default=3, validator=_COUNT)

@@ -1,16 +1,21 @@
-"""From an endpoint to a byte stream: DNS, TCP and TLS, each under its own deadline."""
+"""From an endpoint to a byte stream: DNS, TCP, a proxy and TLS, each under its own deadline."""
 
 from __future__ import annotations
 
+import os
 import socket
 import ssl
 from typing import TYPE_CHECKING, Protocol, final
 
 import trio
 
-from triplane.core.errors import ConnectFailed
+from triplane.core.errors import ConfigError, ConnectFailed
+
+from .proxy import Proxy, open_tunnel, proxy_for
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from triplane.core.options import EngineOptions
 
     from .endpoint import Endpoint
@@ -41,34 +46,46 @@ class TcpNetwork:
 class Dialler:
     """Opens streams. Keeps the one TLS context, since building one costs tens of milliseconds."""
 
-    def __init__(self, network: Network, options: EngineOptions) -> None:
+    def __init__(
+        self, network: Network, options: EngineOptions, environ: Mapping[str, str] | None = None
+    ) -> None:
         self._network = network
         self._options = options
+        self._environ = os.environ if environ is None else environ
         self._default_context: ssl.SSLContext | None = None
 
     async def dial(self, endpoint: Endpoint) -> trio.abc.Stream:
-        """Open a stream to an endpoint, through TLS where its URL says so.
+        """Open a stream to an endpoint, through its proxy and through TLS where its URL says so.
 
         Raises:
-            ConnectFailed: DNS, TCP or TLS failed, or took longer than its option allows.
+            ConnectFailed: DNS, TCP, the proxy or TLS failed, or took longer than its option allows.
         """
-        stream = await self._connect(endpoint)
-        if not endpoint.uses_tls:
-            return stream
         try:
-            return await self._wrap(endpoint, stream)
+            proxy = proxy_for(endpoint, self._environ)
+        except ConfigError as error:
+            raise ConnectFailed(str(error), stage="url") from None
+        place = endpoint if proxy is None else proxy
+        stream = await self._connect(place.host, place.port)
+        try:
+            if proxy is not None:
+                if proxy.uses_tls:
+                    stream = await self._wrap(proxy.host, self._context(None), stream)
+                await self._lead_on(stream, proxy, endpoint)
+            if endpoint.uses_tls:
+                stream = await self._wrap(endpoint.host, self._context(endpoint.ssl_context), stream)
         except BaseException:
             await trio.aclose_forcefully(stream)
             raise
+        return stream
 
-    async def _connect(self, endpoint: Endpoint) -> trio.abc.Stream:
-        place = f"{endpoint.host} port {endpoint.port}"
+    async def _connect(self, host: str, port: int) -> trio.abc.Stream:
+        place = f"{host} port {port}"
         with trio.move_on_after(self._options.tcp_timeout):
             try:
-                return await self._network.connect(endpoint.host, endpoint.port)
+                return await self._network.connect(host, port)
             except (socket.gaierror, UnicodeError) as error:
                 raise ConnectFailed(
-                    f"the name {endpoint.host!r} could not be resolved ({error}); check the URL and the DNS",
+                    f"the name {host!r} could not be resolved ({error}); check the URL and the DNS",
                     stage="dns",
                 ) from error
             except OSError as error:
@@ -80,31 +97,44 @@ class Dialler:
             stage="tcp",
         )
 
-    async def _wrap(self, endpoint: Endpoint, stream: trio.abc.Stream) -> trio.abc.Stream:
+    async def _lead_on(self, stream: trio.abc.Stream, proxy: Proxy, endpoint: Endpoint) -> None:
+        with trio.move_on_after(self._options.proxy_timeout):
+            try:
+                await open_tunnel(stream, proxy, endpoint.host, endpoint.port)
+            except trio.BrokenResourceError as error:
+                raise ConnectFailed(
+                    f"the connection to the proxy {proxy} broke off", stage="proxy"
+                ) from error
+            return
+        raise ConnectFailed(
+            f"the proxy {proxy} did not lead on to {endpoint.host} within {self._options.proxy_timeout:g} s"
+            " (option proxy_timeout)",
+            stage="proxy",
+        )
+
+    async def _wrap(self, host: str, context: ssl.SSLContext, stream: trio.abc.Stream) -> trio.abc.Stream:
         with trio.move_on_after(self._options.tls_timeout):
             try:
-                wrapped = trio.SSLStream(
-                    stream, self._context(endpoint), server_hostname=endpoint.host, https_compatible=True
-                )
+                wrapped = trio.SSLStream(stream, context, server_hostname=host, https_compatible=True)
                 await wrapped.do_handshake()
             # ValueError is the ssl module's word for a host name or a context that it cannot use.
             except (trio.BrokenResourceError, ssl.SSLError, ValueError) as error:
                 cause = error.__cause__ or error
                 raise ConnectFailed(
-                    f"the TLS handshake with {endpoint.host} failed: {_words(cause)}; to trust an authority of your"
+                    f"the TLS handshake with {host} failed: {_words(cause)}; to trust an authority of your"
                     " own pass ssl_context= to the Endpoint",
                     stage="tls",
                 ) from error
             return wrapped
         raise ConnectFailed(
-            f"the TLS handshake with {endpoint.host} took longer than {self._options.tls_timeout:g} s"
+            f"the TLS handshake with {host} took longer than {self._options.tls_timeout:g} s"
             " (option tls_timeout)",
             stage="tls",
         )
 
-    def _context(self, endpoint: Endpoint) -> ssl.SSLContext:
-        if endpoint.ssl_context is not None:
-            return endpoint.ssl_context
+    def _context(self, given: ssl.SSLContext | None) -> ssl.SSLContext:
+        if given is not None:
+            return given
         if self._default_context is None:
             self._default_context = ssl.create_default_context()
         return self._default_context

@@ -13,6 +13,8 @@ import attrs
 
 from triplane.core.errors import ConfigError
 
+from .proxy import Proxy
+
 Wire = Literal["trio-websocket"]
 Transport = Literal["websocket"]
 
@@ -93,6 +95,14 @@ def _check_age(_instance: object, _attribute: attrs.Attribute[Any], value: objec
         raise ConfigError("max_age must be a number of seconds above 0, or None for connections of any age")
 
 
+def _check_proxy(_instance: object, _attribute: attrs.Attribute[Any], value: object) -> None:
+    if value is None or value == "environment":
+        return
+    if not isinstance(value, str):
+        raise ConfigError(f'proxy= takes a URL, None or "environment", not {type(value).__name__}')
+    Proxy.at(value)
+
+
 def _one_of(*accepted: str) -> Any:
     def check(_instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
         if value not in accepted:
@@ -147,6 +157,8 @@ class Endpoint:
         max_age: Seconds after which a connection is replaced, at the end of the turn in hand; up to a tenth earlier, so
             that connections do not all go at once. None: never. By default 55 minutes, since OpenAI ends connections
             after 60 (OpenAI WebSocket-mode guide).
+        proxy: The URL of an HTTP proxy, such as ``http://name:password@host:3128``; None to connect directly;
+            ``"environment"`` for what ``HTTPS_PROXY``, ``HTTP_PROXY``, ``ALL_PROXY`` and ``NO_PROXY`` say.
         ssl_context: For ``wss``; by default one context with the system's authorities, built once for an engine.
 
     Raises:
@@ -161,6 +173,7 @@ class Endpoint:
     wire: Wire = attrs.field(default="trio-websocket", kw_only=True, validator=_one_of("trio-websocket"))
     transport: Transport = attrs.field(default="websocket", kw_only=True, validator=_one_of("websocket"))
     max_age: float | None = attrs.field(default=55 * 60.0, kw_only=True, validator=_check_age)
+    proxy: str | None = attrs.field(default="environment", repr=False, kw_only=True, validator=_check_proxy)
     ssl_context: ssl.SSLContext | None = attrs.field(
         default=None, repr=False, kw_only=True, validator=_check_context
     )
