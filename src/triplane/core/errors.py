@@ -141,6 +141,7 @@ class ConnectFailed(TriplaneError):
         status: The HTTP status with which the server, or a proxy, refused; else None.
         body: At most 2,000 characters of the refusal's body, else the empty string.
         retry_after: Seconds the server asked to wait (``Retry-After``), else None.
+        location: Where the server redirected to (``Location``), else None.
         attempts: How many times it was tried.
     """
 
@@ -148,6 +149,7 @@ class ConnectFailed(TriplaneError):
     status: int | None = attrs.field(default=None, kw_only=True)
     body: str = attrs.field(default="", kw_only=True)
     retry_after: float | None = attrs.field(default=None, kw_only=True)
+    location: str | None = attrs.field(default=None, kw_only=True)
     attempts: int = attrs.field(default=1, kw_only=True)
     receipt: Receipt = attrs.field(
         default=attrs.Factory(

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from .endpoint import Endpoint
 
 
+_MAX_REDIRECTS = 5
+
+
 @attrs.frozen
 class ConnectionStatistics:
     """One connection at one moment. Times are in seconds, sizes in bytes.
@@ -112,18 +115,34 @@ class Connection:
         Raises:
             ConnectFailed: It could not be opened. Once it was open, nothing but bugs raises.
         """
+        resource = self.endpoint.resource
+        redirects = 0
         try:
-            self._stream = GuardedStream(await dialler.dial(self.endpoint))
-            try:
-                await self._run_wire(self._stream, on_open)
-            finally:
-                await trio.aclose_forcefully(self._stream)
+            while True:
+                self._stream = GuardedStream(await dialler.dial(self.endpoint))
+                try:
+                    await self._run_wire(self._stream, resource, on_open)
+                except ConnectFailed as failure:
+                    target = None if failure.location is None else self.endpoint.redirected(failure.location)
+                    if target is None:
+                        raise
+                    redirects += 1
+                    if redirects > _MAX_REDIRECTS:
+                        failure.message = (
+                            f"{self.endpoint.url} was redirected more than {_MAX_REDIRECTS} times"
+                        )
+                        raise
+                    resource = target
+                else:
+                    return
+                finally:
+                    await trio.aclose_forcefully(self._stream)
         finally:
             self._become("dial_failed" if self.state == "dialling" else "closed")
 
-    async def _run_wire(self, stream: GuardedStream, on_open: Callable[[], None]) -> None:
+    async def _run_wire(self, stream: GuardedStream, resource: str, on_open: Callable[[], None]) -> None:
         wire = self._wire = TrioWebSocketWire(
-            stream, self.endpoint, max_message_size=self._options.max_message_size
+            stream, self.endpoint, resource, max_message_size=self._options.max_message_size
         )
         async with trio.open_nursery() as nursery:
             failure = await self._shake_hands(nursery, wire)

@@ -7,7 +7,7 @@ import re
 import ssl
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urljoin, urlsplit, urlunsplit
 
 import attrs
 
@@ -203,6 +203,27 @@ class Endpoint:
         """Path and query of the upgrade request."""
         parts = urlsplit(self.url)
         return f"{parts.path}?{parts.query}" if parts.query else parts.path
+
+    def redirected(self, location: str) -> str | None:
+        """Path and query that a redirect leads to; None if it leads to another origin, where credentials must not go.
+
+        Args:
+            location: The value of a ``Location`` header, relative or not.
+        """
+        try:
+            target = urlsplit(urljoin(self.url.replace("ws", "http", 1), location))
+            port = target.port
+        except ValueError:
+            return None
+        default = {"http": 80, "https": 443, "ws": 80, "wss": 443}.get(target.scheme)
+        uses_tls = target.scheme in ("https", "wss")
+        if default is None or (uses_tls, target.hostname, port or default) != (
+            self.uses_tls,
+            self.host,
+            self.port,
+        ):
+            return None
+        return f"{target.path or '/'}?{target.query}" if target.query else target.path or "/"
 
     def upgrade_headers(self) -> list[tuple[bytes, bytes]]:
         """The headers of the upgrade request, credentials included. Not for logs."""

@@ -51,9 +51,12 @@ _ADVICE = {
 class TrioWebSocketWire:
     """A client WebSocket. `run` is its life; the other methods are for while it runs."""
 
-    def __init__(self, stream: GuardedStream, endpoint: Endpoint, *, max_message_size: int) -> None:
+    def __init__(
+        self, stream: GuardedStream, endpoint: Endpoint, resource: str, *, max_message_size: int
+    ) -> None:
         self._stream = stream
         self._endpoint = endpoint
+        self._resource = resource
         self._max_message_size = max_message_size
         self._websocket: WebSocketConnection | None = None
         self._closed_by_us = False
@@ -74,7 +77,7 @@ class TrioWebSocketWire:
                     nursery,
                     self._stream,  # type: ignore[arg-type]  # any stream does; the annotation is too narrow
                     self._endpoint.authority,
-                    self._endpoint.resource,
+                    self._resource,
                     extra_headers=self._endpoint.upgrade_headers(),
                     message_queue_size=_QUEUE,
                     max_message_size=self._max_message_size,
@@ -192,15 +195,20 @@ class TrioWebSocketWire:
         return ConnectFailed(f"no WebSocket at {self._endpoint.url}: {why}", stage="upgrade", status=None)
 
     def _refused(self, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> ConnectFailed:
+        values = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in headers}
+        location = values.get("location") if 300 <= status < 400 else None
         advice = _ADVICE.get(status, "see status and body")
+        if location is not None:
+            advice = (
+                "it redirects to another place, which gets no credentials; if you trust it, make it the URL"
+            )
         return ConnectFailed(
             f"the server at {self._endpoint.url} refused the WebSocket with HTTP status {status}: {advice}",
             stage="upgrade",
             status=status,
             body=body.decode(errors="replace")[:_MAX_BODY],
-            retry_after=retry_delay(
-                {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in headers}
-            ),
+            retry_after=retry_delay(values),
+            location=location,
         )
 
 
