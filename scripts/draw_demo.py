@@ -1,4 +1,4 @@
-"""Draw the README's picture: a real `triplane demo src`, one moment of it and its table.
+"""Draw the README's picture: a real `triplane demo src/triplane`, one moment of it and its table.
 
     python scripts/draw_demo.py            # writes docs/demo.svg
 
@@ -53,19 +53,19 @@ class Photographer:
 def main() -> None:
     """Run the demo and draw it."""
     photographer = Photographer()
-    demo = Demo(make_plan(ROOT / "src"), Settings(latency=0.3))
+    demo = Demo(make_plan(ROOT / "src" / "triplane"), Settings(latency=0.3))
     trio.run(demo.run, photographer)
     assert photographer.best is not None
     console = Console(
         record=True, width=WIDTH, force_terminal=True, file=io.StringIO(), color_system="truecolor"
     )
-    console.print("[bold]$ triplane demo src[/]\n")
+    console.print("[bold]$ triplane demo src/triplane[/]\n")
     console.print(draw(photographer.best, width=WIDTH, height=40))
     rows = [demo.rows[index] for index in sorted(demo.rows)]
     console.print(table_of(rows, width=WIDTH))
     for line in ["", *summary(demo)]:
         console.print(line, highlight=False)
-    svg = console.export_svg(title="triplane demo src")
+    svg = console.export_svg(title="triplane demo src/triplane")
     # A picture in a README loads nothing: the reader's own monospaced font will do.
     svg = re.sub(r"@font-face \{.*?\}", "", svg, flags=re.DOTALL).replace("Fira Code", "ui-monospace")
     (ROOT / "docs" / "demo.svg").write_text(svg)

@@ -66,3 +66,43 @@ def test_a_host_that_is_not_ours_is_one_line(capsys) -> None:
         "triplane: cannot listen on 192.0.2.1 port 0: Cannot assign requested address\n"
         == capsys.readouterr().err
     )
+
+
+def test_faults_and_chaos(tmp_path: Path) -> None:
+    faults = ("--fault", '{"fault":"refuse_upgrade","status":403}', "--chaos", "7", "--chaos-rate", "0")
+    with triplane(tmp_path / "p", "serve", "--model", "directive", *faults) as process:
+        process.wait_for("\n")
+
+        with pytest.raises(ConnectFailed) as refused:
+            trio.run(ask, process.out.strip(), "any-name", "hi")
+
+    assert 403 == refused.value.status
+
+
+def test_who_else_is_let_in(monkeypatch) -> None:
+    given = {}
+
+    async def serve(_screen, **options) -> None:
+        given.update(options)
+
+    monkeypatch.setattr("triplane.cli.commands.serve_until_interrupted", serve)
+    page = "https://app.example"
+    main(["serve", "--allow-host", "box", "--allow-host", "box.lan", "--allow-origin", page])
+
+    assert (("box", "box.lan"), (page,)) == (given["allowed_hosts"], given["allowed_origins"])
+
+
+@pytest.mark.parametrize(
+    ("fault", "complaint"),
+    [
+        ("explode", "There is no fault 'explode'."),
+        ('{"fault":', "--fault is not JSON"),
+        ('{"fault":"drop","after_events":"x"}', "after_events must be a whole number, not str"),
+    ],
+)
+def test_a_fault_that_is_none_is_one_line(capsys, fault: str, complaint: str) -> None:
+    assert 2 == main(["serve", "--fault", fault])
+
+    captured = capsys.readouterr()
+    assert complaint in captured.err
+    assert 1 == captured.err.count("\n")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import trio
 
@@ -66,7 +68,7 @@ async def test_a_response_that_is_on_its_way_is_not_cut_off(bench, autojump_cloc
 
 
 async def test_without_an_age_connections_stay(bench, autojump_clock) -> None:
-    async with bench(endpoint=triplane.Endpoint("ws://memory", max_age=None)) as b:
+    async with bench(endpoint=triplane.Endpoint("ws://memory", max_age=None), max_age=math.inf) as b:
         await b.engine.run(agent, "hello")
         await trio.sleep(2 * HOUR)
         assert (1, 0) == (b.engine.statistics().opened, b.engine.statistics().closed)

@@ -273,7 +273,9 @@ async def test_tls_goes_through_a_tunnel_in_tls(nursery) -> None:
 
 async def test_a_proxy_on_a_real_socket(nursery) -> None:
     """Bytes both ways through a proxy that does nothing else."""
-    handle = await nursery.start(partial(triplane.server.serve, model="directive"))
+    handle = await nursery.start(
+        partial(triplane.server.serve, model="directive", allowed_hosts=["api.example.com"])
+    )
 
     async def proxy(client: trio.abc.Stream) -> None:
         head = b""

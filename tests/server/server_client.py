@@ -10,6 +10,7 @@ import attrs
 import orjson
 import trio
 import wsproto
+from openai.types.beta import BetaResponsesServerEvent
 from openai.types.responses import ResponsesServerEvent
 from pydantic import BaseModel, TypeAdapter
 from wsproto.events import (
@@ -47,12 +48,13 @@ class Closed(Exception):  # noqa: N818
 
 @cache
 def event_models() -> dict[str, type[BaseModel]]:
-    """Every server event of the openai package by its type."""
+    """Every server event of the openai package by its type; the beta's where there is no other."""
     models = {}
-    (union, *_) = get_args(ResponsesServerEvent)
-    for model in get_args(union):
-        (name,) = get_args(model.model_fields["type"].annotation)
-        models[name] = model
+    for events in (BetaResponsesServerEvent, ResponsesServerEvent):
+        (union, *_) = get_args(events)
+        for model in get_args(union):
+            (name,) = get_args(model.model_fields["type"].annotation)
+            models[name] = model
     return models
 
 
@@ -80,6 +82,12 @@ class Turn:
     @property
     def last(self) -> dict[str, Any]:
         return self.events[-1]
+
+    @property
+    def lane(self) -> str | None:
+        """The lane that every event names."""
+        (lane,) = {event.get("stream_id") for event in self.events}
+        return lane
 
     @property
     def response(self) -> dict[str, Any]:
@@ -117,6 +125,7 @@ class Client:
         self.ws = wsproto.WSConnection(wsproto.ConnectionType.CLIENT)
         self.pongs: list[bytes] = []
         self.reads = 0
+        self.validates = True
 
     async def connect(self, target: str = "/v1/responses", **headers: str) -> Client:
         extra = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
@@ -175,7 +184,8 @@ class Client:
             assert isinstance(event, TextMessage), event
             parts.append(event.data)
             if event.message_finished:
-                return validate(orjson.loads("".join(parts)))
+                event = orjson.loads("".join(parts))
+                return validate(event) if self.validates else event
 
     async def turn(self) -> Turn:
         """Receive up to the end of a response, and check that its events are numbered."""
@@ -185,6 +195,34 @@ class Client:
         if events[-1]["type"] != "error":
             assert [event["sequence_number"] for event in events] == list(range(len(events)))
         return Turn(events)
+
+    async def turns(self, count: int) -> list[Turn]:
+        """Receive up to the end of this many responses, and check the numbers of each lane's events."""
+        ended: list[Turn] = []
+        lanes: dict[str | None, list[dict[str, Any]]] = {}
+        while len(ended) < count:
+            event = await self.receive()
+            events = lanes.setdefault(event.get("stream_id"), [])
+            events.append(event)
+            if event["type"] in TERMINAL:
+                if event["type"] != "error":
+                    first = events[0]["sequence_number"]
+                    numbers = [event["sequence_number"] for event in events]
+                    assert numbers == list(range(first, first + len(events)))
+                ended.append(Turn(lanes.pop(event.get("stream_id"))))
+        return ended
+
+    async def until(self, kind: str) -> dict[str, Any]:
+        """Receive up to an event of this type, without its "response." at the beginning; return it."""
+        while True:
+            event = await self.receive()
+            if event["type"].removeprefix("response.") == kind:
+                return event
+
+    async def steer(self, response_id: Any, input: Any, **fields: Any) -> None:  # noqa: A002
+        """Send a `response.steer`."""
+        frame = {"type": "response.steer", "previous_response_id": response_id, "input": input}
+        await self.send({**frame, **fields})
 
     async def ask(self, input: Any = None, **fields: Any) -> Turn:  # noqa: A002
         """Send a create and receive its answer."""

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from triplane.server import FunctionCall, ModelRequest, NewMessage, Text, Wait
+from triplane.server import FunctionCall, ModelRequest, NewMessage, Refused, Text, Wait, steps
 from triplane.server.conversation import Conversation
 from triplane.server.models import Directive
 
@@ -96,6 +96,90 @@ def test_steps(text, steps):
     assert ask([user(text)]) == steps
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("CUSTOM grep a b ", [steps.CustomToolCall("grep", "a b ")]),
+        ("SHELL ls -l", [steps.ShellCall(["ls -l"])]),
+        ('APPROVE dice roll {"n":1}', [steps.McpApprovalRequest("dice", "roll", '{"n":1}')]),
+        ("APPROVE dice roll", [steps.McpApprovalRequest("dice", "roll", "{}")]),
+        ("REFUSE I can't.", [steps.Refusal("I can't.")]),
+        ("REFUSE", [steps.Refusal("")]),
+        ("REASON why\nTHINK how", [steps.Reasoning(["why"]), steps.Reasoning(text="how")]),
+        ("STEP compaction", [steps.Compaction()]),
+        ('STEP web_search "rivers"', [steps.WebSearch("rivers")]),
+        ('STEP shell_call {"commands":["a"],"timeout_ms":5}', [steps.ShellCall(["a"], timeout_ms=5)]),
+        (
+            'STEP function_call {"name":"a","arguments":{"b":1},"async":true}',
+            [steps.FunctionCall("a", '{"b":1}', asynchronous=True)],
+        ),
+        ("REASON why\nCALL a", [steps.Reasoning(["why"]), FunctionCall("a", "")]),
+        ("CALL a\nREASON why", [FunctionCall("a", "")]),
+        (
+            "CALL a\nSHELL b\nCUSTOM c",
+            [FunctionCall("a", ""), steps.ShellCall(["b"]), steps.CustomToolCall("c", "")],
+        ),
+        ("CALL a\nSTEP web_search", [FunctionCall("a", "")]),
+        (
+            'STEP tool_search_call {"arguments":{},"tools":[]}\nSAY 0',
+            [steps.ToolSearchCall({}, tools=[]), NewMessage()],
+        ),
+        ("INCOMPLETE", [steps.Incomplete("content_filter")]),
+        ("INCOMPLETE max_output_tokens", [steps.Incomplete("max_output_tokens")]),
+        (
+            "SAY 1 a\nFAIL server_error all is lost",
+            [NewMessage(), Text("a"), steps.Fail("server_error", "all is lost")],
+        ),
+        ("CALL a\nERROR null oh\nCALL b", [FunctionCall("a", ""), steps.StreamError(None, "oh")]),
+        ("WAIT 5\nERROR slow_down oh", [Wait(0.005), steps.StreamError("slow_down", "oh")]),
+        ("REFUSED", [NewMessage(), Text("echo: REFUSED")]),
+        ("FAIL", [NewMessage(), Text("echo: FAIL")]),
+        ("STEP", [NewMessage(), Text("echo: STEP")]),
+    ],
+)
+def test_everything_else_that_can_be_said(text, said):
+    assert ask([user(text)]) == said
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("STEP dance", "no step 'dance'"),
+        ("STEP text {broken", "unexpected"),
+        ('STEP text {"txt":"a"}', "text has no field 'txt'; it has text, logprobs"),
+        ("STEP function_call", "function_call needs a value for 'name'"),
+        ("STEP text 3", "text: text must be a str, not int"),
+        ("INCOMPLETE tired", "must be in"),
+    ],
+)
+def test_a_step_that_cannot_be_is_refused(text, message):
+    with pytest.raises(Refused, match=message) as caught:
+        ask([user(text)])
+
+    assert (caught.value.status, caught.value.param) == (400, "input")
+
+
+def test_a_request_can_be_turned_down():
+    text = "CALL a\nSAY 0\nREJECT 429 rate_limit_exceeded Try again in 1s."
+    call = {"type": "function_call", "call_id": "c", "name": "a", "arguments": ""}
+
+    assert ask([user(text)]) == [FunctionCall("a", "")]
+    with pytest.raises(Refused) as caught:
+        ask([user(text), call, output(call)])
+
+    assert (caught.value.status, caught.value.code, caught.value.message) == (
+        429,
+        "rate_limit_exceeded",
+        "Try again in 1s.",
+    )
+
+
+def test_calls_that_the_service_answers_do_not_count():
+    hosted = {"type": "shell_call", "call_id": "s", "environment": {"type": "container_reference"}}
+
+    assert calls_of(ask([user("CALL a\nCALL b"), hosted])) == [("a", ""), ("b", "")]
+
+
 def test_nothing_to_do_is_an_echo():
     assert text_of(ask([user("x" * 30 + "y" * 60)])) == "echo: " + "y" * 60
     assert text_of(ask([{"type": "message", "role": "developer", "content": "CALL t"}])) == "echo: "
@@ -134,12 +218,24 @@ def test_the_result_is_of_the_last_turn(interleaved):
 
 
 def test_outputs_of_all_kinds_count():
+    calls = [
+        {"type": "shell_call", "call_id": "s"},
+        {"type": "local_shell_call", "call_id": "l", "id": "lsh_1"},
+        {"type": "apply_patch_call", "call_id": "p"},
+        {"type": "mcp_approval_request", "id": "mcpr_1"},
+        {"type": "tool_search_call", "call_id": "t", "execution": "client"},
+    ]
     outputs = [
         {"type": "shell_call_output", "call_id": "s", "output": [{"stdout": "a"}]},
-        {"type": "local_shell_call_output", "id": "l", "output": "b"},
+        {"type": "local_shell_call_output", "id": "lsh_1", "output": "b"},
+        {"type": "apply_patch_call_output", "call_id": "p", "status": "failed"},
+        {"type": "mcp_approval_response", "approval_request_id": "mcpr_1", "approve": True},
+        {"type": "tool_search_output", "call_id": "t", "execution": "client", "tools": []},
     ]
 
-    assert text_of(ask([user("hi"), *outputs])) == 'RESULT: [{"stdout":"a"}]; "b"'
+    assert text_of(ask([user("hi"), *calls, *outputs])) == (
+        'RESULT: [{"stdout":"a"}]; "b"; {"status":"failed"}; {"approve":true}; {"execution":"client","tools":[]}'
+    )
 
 
 def test_an_answered_message_is_not_answered_again():

@@ -50,7 +50,6 @@ async def answer(client, method: str = "GET") -> tuple[int, dict[str, str], byte
 async def ask(client, data: bytes, method: str = "GET"):
     await client.stream.send_all(data)
     status, headers, body = await answer(client, method)
-    assert headers["connection"] == "close"
     assert headers["content-type"] == "application/json"
     return status, headers, orjson.loads(body) if body else None
 
@@ -64,8 +63,6 @@ async def test_healthz(connect, target):
     status, _, body = await ask(client, head(target=target))
 
     assert (status, body) == (200, {"status": "ok"})
-    assert await client.stream.receive_some() == b""
-    assert client.server.statistics().connections_now == 0
 
 
 async def test_models(connect):
@@ -74,7 +71,7 @@ async def test_models(connect):
     _, _, body = await ask(client, head(target="/v1/models"))
 
     assert body["object"] == "list"
-    assert [model["id"] for model in body["data"]] == ["directive", "gpt-5.5", "surveyor"]
+    assert [model["id"] for model in body["data"]] == ["directive", "echo", "gpt-5.5", "surveyor"]
     assert body["data"][0] == {
         "id": "directive",
         "object": "model",
@@ -101,7 +98,7 @@ async def test_head_has_no_body(connect, target):
         (head(target="/v1/chat/completions"), 404, {}),
         (head("POST", "/healthz", {"Content-Length": "0"}), 405, {"allow": "GET, HEAD"}),
         (head("DELETE", "/v1/models"), 405, {"allow": "GET, HEAD"}),
-        (head("POST", "/v1/responses", {"Content-Length": "2"}) + b"{}", 405, {"allow": "GET"}),
+        (head("PUT", "/v1/responses", {"Content-Length": "2"}) + b"{}", 405, {"allow": "GET, POST, HEAD", "connection": "close"}),
         (head(target="/v1/responses"), 426, {"upgrade": "websocket"}),
         (head(target="/v1/responses", headers={"Upgrade": "h2c", "Connection": "Upgrade"}), 426, {}),
         (head(target="/v1/responses", headers={**UPGRADE, "Connection": None}), 400, {}),

@@ -13,7 +13,8 @@ from server_client import Client, Closed, create
 from trio.testing import lockstep_stream_pair, memory_stream_pair, wait_all_tasks_blocked
 
 from triplane.server import CloseSocket, Drop, Ids, Server, Stall
-from triplane.server.wire import GuardedStream, Socket, Traffic
+from triplane.server.websocket.frames import text_frames
+from triplane.server.websocket.wire import GuardedStream, Socket, Traffic
 
 UPGRADE = (
     b"GET /responses HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: upgrade\r\n"
@@ -396,6 +397,18 @@ async def test_a_client_in_mid_write_is_not_waited_for(connect, autojump_clock):
     assert trio.current_time() == 0
 
 
+async def test_a_close_frame_waits_for_a_write_that_is_going_on(connect, autojump_clock):
+    client = await connect(pair=lockstep_stream_pair)
+    await client.ping(b"1")
+    await wait_all_tasks_blocked()  # the pong is being written
+
+    client.shut_down()
+    await wait_all_tasks_blocked()
+    end = await end_of(client)
+
+    assert (client.pongs, end.code) == ([b"1"], 1001)
+
+
 @pytest.mark.parametrize("sent", [b"", b"GET /v1/resp", b"GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n"])
 @pytest.mark.parametrize("pair", [memory_stream_pair, lockstep_stream_pair])
 async def test_cancelled_while_speaking_http(connect, autojump_clock, sent, pair):
@@ -501,7 +514,7 @@ async def test_frames_of_all_sizes(nursery, size):
     answer = await ours.receive_some()
     client = wsproto.connection.Connection(wsproto.connection.ConnectionType.CLIENT)
 
-    await socket.send([b"x" * size, b"y"])
+    await socket.send(text_frames([b"x" * size, b"y"]))
     client.receive_data(await ours.receive_some())
 
     assert answer.startswith(b"HTTP/1.1 101 ")

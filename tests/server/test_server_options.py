@@ -8,20 +8,15 @@ import attrs
 import pytest
 
 from triplane.server import (
-    CloseSocket,
-    Drop,
     FunctionCall,
     Model,
     OptionError,
-    RefuseUpgrade,
     Server,
-    Stall,
     Text,
     Wait,
 )
 from triplane.server.catalog import Catalog
 from triplane.server.errors import Refused
-from triplane.server.faults import Faults
 from triplane.server.models import Directive, Surveyor
 from triplane.server.options import OptionArguments, Options
 
@@ -91,7 +86,8 @@ def test_the_built_in_models_are_models():
         {"api_key": ""},
         {"warm_up": "maybe"},
         {"faults": [None]},
-        {"faults": [Faults()]},
+        {"faults": "drop"},
+        {"chaos": 7},
         {"faults": 3},
         {"max_stored": -1},
         {"max_message_size": 0},
@@ -115,37 +111,6 @@ def test_the_least_of_everything():
     Server(
         latency=0, delta_delay=0, max_stored=0, max_message_size=1, max_queued_bytes=1, faults=[], api_key="k"
     )
-
-
-@pytest.mark.parametrize(
-    ("fault", "arguments"),
-    [
-        (RefuseUpgrade, {"status": 101}),
-        (RefuseUpgrade, {"status": 600}),
-        (RefuseUpgrade, {"status": 503, "headers": {"Retry-After": 1}}),
-        (RefuseUpgrade, {"status": 503, "nth": 0}),
-        (Drop, {"after_events": -1}),
-        (Drop, {"nth": 0}),
-        (CloseSocket, {"code": 1005}),
-        (CloseSocket, {"code": 1006}),
-        (CloseSocket, {"code": 999}),
-        (CloseSocket, {"code": 5000}),
-        (CloseSocket, {"reason": "x" * 124}),
-        (Stall, {"nth": -1}),
-    ],
-)
-def test_bad_faults(fault, arguments):
-    with pytest.raises((ValueError, TypeError)):
-        fault(**arguments)
-
-
-def test_the_first_fault_that_applies_strikes():
-    drop, close, every = Drop(nth=2), CloseSocket(nth=2), Stall(after_events=1)
-    refuse = RefuseUpgrade(503, nth=1)
-    faults = Faults((refuse, drop, close, every))
-
-    assert [faults.of_response(number) for number in (1, 2, 3)] == [every, drop, every]
-    assert [faults.of_upgrade(number) for number in (1, 2)] == [refuse, None]
 
 
 @pytest.mark.parametrize("text", ["\ud800", 3, None])

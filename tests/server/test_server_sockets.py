@@ -220,8 +220,8 @@ async def test_plain_http_tools(listening):
             env={**os.environ, "no_proxy": "*"},
         )
     models, refused = done.stdout.decode().splitlines()
-    assert [model["id"] for model in json.loads(models)["data"]] == ["directive", "surveyor"]
-    assert refused.startswith("405 {")
+    assert [model["id"] for model in json.loads(models)["data"]] == ["directive", "echo", "surveyor"]
+    assert refused.startswith("415 {")
 
 
 def test_the_openai_client_knows_nothing_of_us():

@@ -27,11 +27,13 @@ from triplane.cli.untrusted import named, one_line
 from triplane.core.errors import ConfigError, TriplaneError
 from triplane.engine.agent import Agent
 from triplane.net.endpoint import Endpoint
+from triplane.server import Chaos, InvalidFault, fault_from_json
 from triplane.tools import workspace
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from triplane.server import Fault
     from triplane.tools import Tool
 
 _KEY = "OPENAI_API_KEY"
@@ -221,8 +223,8 @@ def _show_demo(survey: Demo, screen: Screen, *, json_wanted: bool) -> int:
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="The port; by default any free one.")
 @click.option(
     "--model",
-    type=click.Choice(["directive", "surveyor"]),
-    help="Which of the two answers to all names. Without it each answers to its own name only.",
+    type=click.Choice(["directive", "echo", "surveyor"]),
+    help="Which of them answers to all names. Without it each answers to its own name only.",
 )
 @click.option("--strict-models", is_flag=True, help="Refuse unknown model names even with --model.")
 @click.option(
@@ -231,12 +233,48 @@ def _show_demo(survey: Demo, screen: Screen, *, json_wanted: bool) -> int:
 @click.option(
     "--api-key-env", metavar="VAR", help="Let in only clients with the key in this environment variable."
 )
+@click.option(
+    "--fault",
+    "faults",
+    metavar="JSON",
+    multiple=True,
+    help='What goes wrong, such as drop or {"fault":"drop","after_events":3,"nth":1}. May be given several times.',
+)
+@click.option("--chaos", metavar="SEED", help="Have things go wrong at random; the same for the same seed.")
+@click.option(
+    "--chaos-rate",
+    type=click.FloatRange(0, 1),
+    default=0.1,
+    show_default=True,
+    help="How much of what could go wrong does.",
+)
+@click.option(
+    "--allow-host",
+    "allowed_hosts",
+    metavar="NAME",
+    multiple=True,
+    help="Another name that clients may use for it.",
+)
+@click.option(
+    "--allow-origin", "allowed_origins", metavar="ORIGIN", multiple=True, help="A web page that may use it."
+)
 def serve(
-    *, host: str, port: int, model: str | None, strict_models: bool, latency: float, api_key_env: str | None
+    *,
+    host: str,
+    port: int,
+    model: str | None,
+    strict_models: bool,
+    latency: float,
+    api_key_env: str | None,
+    faults: Sequence[str],
+    chaos: str | None,
+    chaos_rate: float,
+    allowed_hosts: Sequence[str],
+    allowed_origins: Sequence[str],
 ) -> int:
     """Run a Responses server on this machine, WebSocket mode included.
 
-    Its two models work by rules: "directive" does what the lines of the last message say (CALL, SAY, REPEAT, WAIT),
+    Its models work by rules: "directive" does what the lines of the last message say (CALL, SAY, REPEAT, WAIT, ...),
     "surveyor" surveys a folder with the tools it is given.
 
     Standard output gets one line, the WebSocket URL, as soon as connections are accepted. Ctrl-C and SIGTERM end the
@@ -244,6 +282,7 @@ def serve(
 
     \b
     triplane serve --port 8765 --model directive
+    triplane serve --chaos 7 --fault '{"fault":"stall","after_events":3,"nth":2}'
     triplane run --url ws://127.0.0.1:8765/v1 --model directive "SAY 3 hello"
     """  # noqa: D301  # click wants the real character
     api_key = os.environ.get(api_key_env) if api_key_env else None
@@ -259,12 +298,25 @@ def serve(
         strict_models=strict_models,
         latency=latency,
         api_key=api_key,
+        faults=[_fault(text) for text in faults],
+        chaos=None if chaos is None else Chaos(chaos, rate=chaos_rate),
+        allowed_hosts=allowed_hosts,
+        allowed_origins=allowed_origins,
     )
     try:
         trio.run(run)
     except CannotListenError as error:
         raise click.ClickException(str(error)) from None
     return 0
+
+
+def _fault(text: str) -> Fault:
+    try:
+        return fault_from_json(orjson.loads(text) if text.startswith("{") else {"fault": text})
+    except orjson.JSONDecodeError as error:
+        raise click.UsageError(f"--fault is not JSON: {error}: {named(text)}") from None
+    except InvalidFault as error:
+        raise click.UsageError(f"--fault: {one_line(str(error), 1000)}") from None
 
 
 @commands.command()

@@ -12,8 +12,10 @@ from triplane.cli.untrusted import named
 from triplane.server import serve
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from triplane.cli.screen import Screen
-    from triplane.server import ServerHandle
+    from triplane.server import Chaos, Fault, ServerHandle
 
 
 class CannotListenError(Exception):
@@ -29,6 +31,10 @@ async def serve_until_interrupted(
     strict_models: bool,
     latency: float,
     api_key: str | None,
+    faults: Sequence[Fault] = (),
+    chaos: Chaos | None = None,
+    allowed_hosts: Sequence[str] = (),
+    allowed_origins: Sequence[str] = (),
 ) -> None:
     """Run the local server until a signal comes.
 
@@ -48,6 +54,10 @@ async def serve_until_interrupted(
                 strict_models=strict_models,
                 latency=latency,
                 api_key=api_key,
+                faults=faults,
+                chaos=chaos,
+                allowed_hosts=allowed_hosts,
+                allowed_origins=allowed_origins,
                 close_timeout=CLOSE_SECONDS,
                 task_status=task_status,
             )

@@ -1,27 +1,34 @@
-"""The server: accepts connections, answers plain HTTP, upgrades to WebSocket, closes everything in bounded time."""
+"""The server: accepts connections, and gives each of them an end."""
 
 from __future__ import annotations
 
-import hmac
 import logging
-from typing import TYPE_CHECKING, Any, Final, NoReturn, Unpack, final
+import socket
+import struct
+from typing import TYPE_CHECKING, NoReturn, Unpack, final
 
 import attrs
 import orjson
 import trio
 
-from .head import BadRequest, Head, read_head, send_answer
+from .client_requests import ClientRequest, client_requests
+from .faults.as_json import fault_to_json
+from .faults.catalogue import UpgradeFault
+from .faults.upgrade import strike_upgrade
+from .http.connection import ClientGone, HangUp, HttpConnection
+from .http.exchange import Exchange
+from .http.head import BadRequest, Head
+from .http.routes import Routes
 from .options import OptionArguments, Options, ServerStatistics, Shared
-from .session import Session
-from .wire import Close, GuardedStream, ReaderDied, Socket, SocketClosed
+from .origin import Gate, Peer, cors_headers, is_address
+from .shaping import shaped
+from .websocket.upgrade import converse, linger
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from .faults.plan import FaultPlan
+    from .journal import Journal, Recorder
 
 __all__ = ["Server", "ServerHandle", "serve", "serve_stream"]
-
-_RESPONSES: Final = ("/v1/responses", "/responses")
-_MODELS: Final = ("/v1/models", "/models")
 
 logger = logging.getLogger("triplane.server")
 
@@ -43,9 +50,26 @@ class Server:
     def __init__(self, **options: Unpack[OptionArguments]) -> None:
         self._options = Options.of(options)
         self._shared = Shared(self._options)
+        self._gate = Gate(self._options.allowed_hosts, self._options.allowed_origins)
+        self._routes = Routes(self._shared)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} with {self._shared.counters}>"
+
+    @property
+    def journal(self) -> Journal:
+        """What went over the connections."""
+        return self._shared.journal
+
+    @property
+    def requests(self) -> list[ClientRequest]:
+        """What clients asked so far, as far back as the journal goes, and what they were answered."""
+        return client_requests(self._shared.journal.entries)
+
+    @property
+    def faults(self) -> FaultPlan:
+        """What is to go wrong; faults can be added and removed while the server runs."""
+        return self._shared.faults
 
     def statistics(self) -> ServerStatistics:
         """Return a snapshot of what the server has done so far."""
@@ -59,157 +83,77 @@ class Server:
         """
         counters = self._shared.counters
         counters.connections_opened += 1
+        recorder = self._shared.journal.recorder(counters.connections_opened)
         try:
-            await self._handle(stream)
-        except trio.BrokenResourceError:
+            # What HTTP needs is not kept: a WebSocket may be open for hours.
+            async with shaped(
+                stream, latency=self._options.network_latency, bandwidth=self._options.bandwidth
+            ) as network:
+                if (upgrade := await self._requests(network, Peer.of(stream), recorder)) is not None:
+                    await self._websocket(network, upgrade, recorder)
+        except (trio.BrokenResourceError, ClientGone):
             logger.debug("A client went away.")
+        except HangUp as fault:
+            if fault.reset and isinstance(stream, trio.SocketStream):
+                stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         finally:
             counters.connections_closed += 1
-            await trio.aclose_forcefully(stream)
+            # It does not block. Without the shield a cancellation would take the place of what was raised above.
+            with trio.CancelScope(shield=True):
+                await trio.aclose_forcefully(stream)
 
-    async def _handle(self, stream: trio.abc.Stream) -> None:
-        head: Head | None = None
-        key: bytes | None = None
-        with trio.move_on_after(self._options.handshake_timeout):
+    async def _requests(
+        self, stream: trio.abc.Stream, peer: Peer, recorder: Recorder | None
+    ) -> _Upgrade | None:
+        """Answer requests until the connection has no more of them. Returns the upgrade that ended them, if one did."""
+        http = HttpConnection(stream, self._options)
+        while True:
+            exchange: Exchange | None = None
             try:
-                head = await read_head(stream)
+                head = await http.next_request()
                 if head is None:
-                    return
-                key = await self._answer_http(stream, head)
+                    return None
+                exchange = Exchange(http, head, peer=peer, recorder=recorder)
+                self._gate.check(head, peer.local_address)
+                exchange.headers |= cors_headers(head)
+                if self._routes.is_upgrade(head):
+                    exchange.record_request(upgrade=True)
+                    return _Upgrade(head, self._routes.upgrade(head), http.rest)
+                await self._routes.answer(exchange)
             except BadRequest as bad:
-                head_only = head is not None and head.method == "HEAD"
-                await send_answer(stream, bad.status, bad.body(), headers=bad.headers, head_only=head_only)
-                await self._linger(stream)
-        if head is not None and key is not None:
-            await self._websocket(stream, head, key)
+                if exchange is not None:
+                    await exchange.refuse(bad)
+                else:
+                    await http.answer(
+                        bad.status, orjson.dumps(bad.body()), {"Content-Type": "application/json"}
+                    )
+            if not http.next_cycle():
+                await linger(stream, self._options.close_timeout)
+                return None
 
-    async def _answer_http(self, stream: trio.abc.Stream, head: Head) -> bytes | None:
-        """Answer a plain request and return None, or return the key of an upgrade that is to be accepted.
-
-        Raises:
-            BadRequest: the answer is an error.
-        """
-        if head.path == "/healthz":
-            await self._answer_get(stream, head, {"status": "ok"})
-            return None
-        if head.path not in (*_RESPONSES, *_MODELS):
-            raise BadRequest(
-                404, f"There is nothing at {head.path[:100]}. There are /v1/responses, /v1/models, /healthz."
-            )
-        self._check_key(head)
-        if head.path in _MODELS:
-            await self._answer_get(stream, head, self._models())
-            return None
-        if head.method != "GET":
-            raise BadRequest(
-                405, "The responses of this server are served over WebSocket only.", headers={"Allow": "GET"}
-            )
-        if not head.wants_upgrade():
-            message = (
-                "This is a WebSocket endpoint: connect with an upgrade, and send response.create events."
-            )
-            raise BadRequest(426, message, headers={"Upgrade": "websocket"})
-        key = head.websocket_key()
-        counters = self._shared.counters
-        counters.upgrades += 1
-        if (fault := self._options.faults.of_upgrade(counters.upgrades)) is not None:
-            counters.upgrades_refused += 1
-            bad = BadRequest(fault.status, "This upgrade is refused by a fault.", code="fault")
-            body = orjson.dumps(bad.body()) if fault.body is None else fault.body
-            await send_answer(stream, fault.status, body, headers=fault.headers)
-            return None
-        return key
-
-    async def _answer_get(self, stream: trio.abc.Stream, head: Head, body: Mapping[str, Any]) -> None:
-        if head.method not in ("GET", "HEAD"):
-            raise BadRequest(405, f"{head.method} is not allowed here.", headers={"Allow": "GET, HEAD"})
-        await send_answer(stream, 200, body, head_only=head.method == "HEAD")
-
-    def _check_key(self, head: Head) -> None:
-        wanted = self._options.api_key
-        if wanted is not None and not hmac.compare_digest(head.bearer() or b"", wanted.encode()):
-            raise BadRequest(
-                401,
-                "Incorrect API key provided.",
-                code="invalid_api_key",
-                headers={"WWW-Authenticate": "Bearer"},
-            )
-
-    def _models(self) -> dict[str, Any]:
-        created = self._shared.now()
-        data = [
-            {"id": name, "object": "model", "created": created, "owned_by": "triplane"}
-            for name in sorted(self._options.catalog.models)
-        ]
-        return {"object": "list", "data": data}
-
-    async def _linger(self, stream: trio.abc.Stream) -> None:
-        """Read what the peer is still sending, for a while.
-
-        Closing a socket with unread bytes resets the connection, and the reset may overtake what was sent last.
-        """
-        with trio.move_on_after(self._options.close_timeout):
-            if isinstance(stream, trio.abc.HalfCloseableStream):
-                await stream.send_eof()
-            while await stream.receive_some(65536):
-                pass
-
-    async def _websocket(self, transport: trio.abc.Stream, head: Head, key: bytes) -> None:
-        stream = GuardedStream(
-            transport,
-            key=key,
-            rest=head.rest,
-            traffic=self._shared.traffic,
-            send_timeout=self._options.send_timeout,
+    async def _websocket(self, stream: trio.abc.Stream, upgrade: _Upgrade, recorder: Recorder | None) -> None:
+        if isinstance(upgrade.verdict, UpgradeFault):
+            if recorder is not None:
+                recorder.struck(fault_to_json(upgrade.verdict))
+            await strike_upgrade(stream, upgrade.verdict, timeout=self._options.handshake_timeout)
+            return
+        await converse(
+            stream,
+            self._shared,
+            key=upgrade.verdict,
+            rest=upgrade.rest,
+            betas=upgrade.head.betas(),
+            recorder=recorder,
         )
-        try:
-            close = await self._converse(stream)
-            if close.linger and stream.close_sent and not stream.doomed:
-                await self._linger(transport)
-        except* ReaderDied as group:
-            logger.debug("The WebSocket library gave up on a connection: %r", group)
-
-    async def _converse(self, stream: GuardedStream) -> Close:
-        """Run a session and close its socket. Returns how it was closed.
-
-        The session is cancelled when the server is. The task that reads frames must not be, or it could not see the
-        peer's answer to our close frame: it runs under a shield, which ends at most `close_timeout` after the session.
-        """
-        ending = _Ending()
-        async with trio.open_nursery() as session_nursery, trio.open_nursery() as wire_nursery:
-            wire_nursery.cancel_scope.shield = True
-            session_nursery.start_soon(self._run_session, wire_nursery, stream, ending)
-            await ending.reached.wait()
-            if ending.socket is not None and ending.close.code is not None:
-                with trio.move_on_after(self._options.close_timeout):
-                    await ending.socket.aclose(ending.close.code, ending.close.reason)
-            wire_nursery.cancel_scope.cancel()
-        return ending.close
-
-    async def _run_session(self, wire_nursery: trio.Nursery, stream: GuardedStream, ending: _Ending) -> None:
-        try:
-            with trio.move_on_after(self._options.handshake_timeout) as scope:
-                ending.socket = await Socket.accept(
-                    wire_nursery, stream, max_message_size=self._options.max_message_size
-                )
-            if ending.socket is None or scope.cancelled_caught:
-                return
-            # What stands if the session is cancelled.
-            ending.close = Close(1001, "The server is shutting down.")
-            ending.close = await Session(ending.socket, self._shared).run()
-        except SocketClosed:
-            logger.debug("A client went away during the upgrade.")
-        finally:
-            ending.reached.set()
 
 
-@attrs.define
-class _Ending:
-    """How a session ended, for the task that closes its socket."""
+@attrs.frozen
+class _Upgrade:
+    """A request for a WebSocket, the key or the fault that answers it, and what the client sent behind it."""
 
-    reached: trio.Event = attrs.Factory(trio.Event)
-    socket: Socket | None = None
-    close: Close = attrs.field(factory=lambda: Close(None))
+    head: Head
+    verdict: bytes | UpgradeFault
+    rest: bytes
 
 
 @final
@@ -236,6 +180,21 @@ class ServerHandle:
         # A wildcard address is good for listening only.
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104
         return f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
+
+    @property
+    def journal(self) -> Journal:
+        """See `Server.journal`."""
+        return self._server.journal
+
+    @property
+    def requests(self) -> list[ClientRequest]:
+        """See `Server.requests`."""
+        return self._server.requests
+
+    @property
+    def faults(self) -> FaultPlan:
+        """See `Server.faults`."""
+        return self._server.faults
 
     def statistics(self) -> ServerStatistics:
         """Return a snapshot of what the server has done so far."""
@@ -268,6 +227,8 @@ async def serve(
 
     Cancellation closes all connections, at most `close_timeout` seconds later.
     """
+    if not is_address(host):
+        options["allowed_hosts"] = (*options.get("allowed_hosts", ()), host)
     server = Server(**options)
     listeners = await trio.open_tcp_listeners(port, host=host)
     if port == 0:

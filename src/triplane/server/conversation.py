@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final, TypeAlias, final, overload
+from typing import Any, TypeAlias, final, overload
 
 from .errors import Refused
+from .pairs import ANSWERS, CALLS
 
 __all__ = ["Conversation", "Item", "is_output", "item_text"]
 
 Item: TypeAlias = Mapping[str, Any]
 """One item as it stands on the wire. Nobody may change it: conversations share their items."""
 
-# Calls that the client has to answer, in the words of the error messages. Other calls are executed by the service,
-# or are not joined to their outputs by a call_id.
-_CALLS: Final[Mapping[str, str]] = {"function_call": "function call", "custom_tool_call": "custom tool call"}
-_OUTPUTS: Final[Mapping[str, str]] = {f"{kind}_output": words for kind, words in _CALLS.items()}
-
 
 def is_output(item: Item) -> bool:
-    """Tell whether this is the output of a tool, of whatever kind."""
-    return str(item.get("type", "")).endswith("_call_output")
+    """Tell whether this is the client's answer to a call, of whatever kind."""
+    pair = ANSWERS.get(str(item.get("type")))
+    return pair is not None and pair.key_of(item) is not None
 
 
 def item_text(item: Item) -> str:
@@ -53,15 +50,21 @@ class Conversation(Sequence[Item]):
     def __init__(self) -> None:
         self._items: list[Item] = []
         self._length = 0
-        # Where each call first stands. Shared like the list, so an entry counts only if it is within our length.
+        # Where each call first stands, by each of its names. Shared like the list, so an entry counts only if it is
+        # within our length.
         self._call_index: dict[str, int] = {}
         self._open_calls: set[str] = set()
         self.size = 0
         self.last_user: int | None = None
         self.calls_since_user = 0
 
-    def extended(self, items: Iterable[Item], size: int = 0) -> Conversation:
+    def extended(self, items: Iterable[Item], size: int = 0, *, checked: bool = True) -> Conversation:
         """Return this conversation with `items` appended, which are `size` bytes as JSON.
+
+        Args:
+            items: the new ones.
+            size: of them.
+            checked: whether they are a client's, which may be wrong.
 
         Raises:
             Refused: an item answers a call that is not in the conversation.
@@ -78,7 +81,7 @@ class Conversation(Sequence[Item]):
         new.last_user, new.calls_since_user = self.last_user, self.calls_since_user
         try:
             for item in items:
-                new._append(item)
+                new._append(item, checked=checked)
         except Refused:
             # Leave no trace in what is shared with this conversation.
             del new._items[self._length :]
@@ -87,24 +90,29 @@ class Conversation(Sequence[Item]):
             raise
         return new
 
-    def _append(self, item: Item) -> None:
+    def _append(self, item: Item, *, checked: bool) -> None:
         kind = item.get("type", "message")
         if kind == "message":
             if item.get("role") == "user":
                 self.last_user, self.calls_since_user = self._length, 0
-        elif kind in _CALLS:
-            self.calls_since_user += 1
-            # An async call may be answered in any later request of the chain.
-            if not item.get("async"):
-                self._open_calls.add(item["call_id"])
-            if not self._has_call(item["call_id"]):
-                self._call_index[item["call_id"]] = self._length
-        elif kind in _OUTPUTS:
-            call_id = item["call_id"]
-            if not self._has_call(call_id):
-                message = f"No tool call found for {_OUTPUTS[kind]} output with call_id {call_id}."
+        elif (pair := CALLS.get(kind)) is not None:
+            keys = pair.keys_of(item)
+            if keys and pair.is_the_clients(item):
+                self.calls_since_user += 1
+                # An async call may be answered in any later request of the chain.
+                if not item.get("async"):
+                    self._open_calls.add(keys[0])
+            for name in keys:
+                if not self._has_call(name):
+                    self._call_index[name] = self._length
+        elif (pair := ANSWERS.get(kind)) is not None and (key := pair.key_of(item)) is not None:
+            if self._has_call(key):
+                call = self._items[self._call_index[key]]
+                self._open_calls.difference_update(CALLS[call["type"]].keys_of(call))
+            elif checked:
+                field = pair.answer_keys[0]
+                message = f"No tool call found for {pair.words} output with {field} {key}."
                 raise Refused(message, param="input")
-            self._open_calls.discard(call_id)
         self._items.append(item)
         self._length += 1
 
@@ -120,7 +128,7 @@ class Conversation(Sequence[Item]):
         """
         if self._open_calls:
             call_id = min(self._open_calls, key=self._call_index.__getitem__)
-            words = _CALLS[self._items[self._call_index[call_id]]["type"]]
+            words = CALLS[self._items[self._call_index[call_id]]["type"]].words
             raise Refused(f"No tool output found for {words} {call_id}.", param="input")
 
     @property

@@ -1,22 +1,23 @@
 """The frames a client may send, checked and made plain. Pure: no I/O, no clock.
 
 The protocol facts here are those of the Responses WebSocket guide and of the types of the `openai` package. What
-OpenAI answers to a frame that is not JSON, to an unknown `type` or to `background: true` is not documented; the codes
-for these are ours, in the style of its documented ones.
+OpenAI answers to a frame that is not JSON, to an unknown `type`, to `background: true` or to `previous_response_id`
+beside `conversation` is not documented; the codes for these are ours, in the style of its documented ones.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 import attrs
 import orjson
 
 from .conversation import Item
-from .errors import Refused
+from .errors import Refused, mutually_exclusive
+from .pairs import ANSWERS
 
-__all__ = ["Create", "parse_create", "parse_frame"]
+__all__ = ["Create", "parse_create", "parse_frame", "user_message"]
 
 
 @attrs.frozen
@@ -29,6 +30,10 @@ class Create:
             JSON. They are encoded once here and repeated in every event that carries the response.
         items_bytes: the size of `items` as JSON, from which tokens are reckoned.
         settings_bytes: the size of what the model reads beside the input (instructions and tools).
+        max_output_tokens: how much the model may write.
+        conversation_id: the conversation that the response continues and is added to.
+        compacts: whether the server is asked to compact the context by itself.
+        multi_agent: whether the multi-agent beta is asked for.
     """
 
     model: str
@@ -42,6 +47,22 @@ class Create:
     parallel_tool_calls: bool
     settings: Mapping[str, orjson.Fragment]
     settings_bytes: int
+    max_output_tokens: int | None = None
+    conversation_id: str | None = None
+    compacts: bool = False
+    multi_agent: bool = False
+
+    def continued(self, response_id: str, items: Sequence[Item]) -> Create:
+        """Return a request with the same settings that continues `response_id` with `items`."""
+        size = len(orjson.dumps(items))
+        return attrs.evolve(
+            self, items=items, items_bytes=size, previous_response_id=response_id, generate=True
+        )
+
+    def preceded_by(self, items: Sequence[Item]) -> Create:
+        """Return the same request with `items` before its own."""
+        size = len(orjson.dumps(items))
+        return attrs.evolve(self, items=[*items, *self.items], items_bytes=self.items_bytes + size)
 
 
 _NUMBER: Final = (int, float)
@@ -51,11 +72,14 @@ _DEFAULT_REASONING: Final = {"effort": None, "summary": None}
 # Fields that the response shows again: the types accepted and what stands there when the request leaves them out.
 # A value of another type is refused, or our own events would not validate.
 _SETTINGS: Final[Mapping[str, tuple[tuple[type, ...], Any]]] = {
+    # Those that end in "penalty" are of the Open Responses schema alone.
+    "frequency_penalty": (_NUMBER, 0.0),
     "instructions": ((str,), None),
     "max_output_tokens": ((int,), None),
     "max_tool_calls": ((int,), None),
     "metadata": ((dict,), {}),
     "parallel_tool_calls": ((bool,), True),
+    "presence_penalty": (_NUMBER, 0.0),
     "prompt_cache_key": ((str,), None),
     "reasoning": ((dict,), _DEFAULT_REASONING),
     "safety_identifier": ((str,), None),
@@ -87,9 +111,20 @@ _JSON_NAMES: Final = {
 _CALL_ITEMS: Final = ("function_call", "function_call_output", "custom_tool_call", "custom_tool_call_output")
 _ROLES: Final = ("user", "assistant", "system", "developer")
 
+# What metadata and the ids of items are limited to.
+_MAX_METADATA: Final = 16
+_MAX_METADATA_KEY: Final = 64
+_MAX_METADATA_VALUE: Final = 512
+_MAX_ITEM_ID: Final = 64
 
-def parse_frame(data: str | bytes) -> dict[str, Any]:
-    """Decode one message of the client and check that it is a `response.create`.
+
+def user_message(text: str) -> Item:
+    """Return what a string as `input` stands for."""
+    return {"type": "message", "role": "user", "content": text}
+
+
+def parse_frame(data: str | bytes, kinds: Collection[str] = ("response.create",)) -> dict[str, Any]:
+    """Decode one message of the client and check that it is one of `kinds`.
 
     Raises:
         Refused: the message is not JSON, not an object, or of another type.
@@ -103,25 +138,28 @@ def parse_frame(data: str | bytes) -> dict[str, Any]:
     kind = frame.get("type")
     if kind is None:
         raise Refused("Missing required parameter: 'type'.", code="missing_required_parameter", param="type")
-    if kind != "response.create":
+    if not isinstance(kind, str) or kind not in kinds:
         shown = kind[:100] if isinstance(kind, str) else _json_name(kind)
         raise Refused(
-            f"Invalid value: '{shown}'. Supported values are: 'response.create'.",
+            f"Invalid value: '{shown}'. Supported values are: {', '.join(map(repr, kinds))}.",
             code="invalid_value",
             param="type",
         )
     return frame
 
 
-def parse_create(frame: Mapping[str, Any], *, warm_up: bool = True) -> Create:
+def parse_create(
+    frame: Mapping[str, Any], *, warm_up: bool = True, unsupported: Collection[str] = ("background",)
+) -> Create:
     """Check the fields of a `response.create` and fill in their defaults.
 
-    Fields that this server has no use for (`stream`, `include`, `client_metadata`, `stream_id` and whatever it does
-    not know) are ignored, as are nulls, which mean the same as leaving the field out.
+    Fields that this server has no use for (`stream`, `include`, `client_metadata` and whatever it does not know) are
+    ignored, as are nulls, which mean the same as leaving the field out.
 
     Args:
         frame: the decoded message.
         warm_up: whether `generate: false` is known here, or refused as older servers do.
+        unsupported: fields that are refused unless they are false.
 
     Raises:
         Refused: a required field is missing, a field has a wrong type or asks for what a socket does not offer.
@@ -131,41 +169,75 @@ def parse_create(frame: Mapping[str, Any], *, warm_up: bool = True) -> Create:
         raise Refused(
             "Missing required parameter: 'model'.", code="missing_required_parameter", param="model"
         )
-    if _field(frame, "background", (bool,), default=False):
-        raise _unsupported("background", "Background mode is not supported over WebSocket.")
-    if frame.get("conversation") is not None:
-        raise _unsupported(
-            "conversation", "This server has no stored conversations; use previous_response_id."
-        )
-    values = {name: _field(frame, name, types, None) for name, (types, _) in _SETTINGS.items()}
-    if values["text"] is not None:
-        values["text"] = {**_DEFAULT_TEXT, **values["text"]}
-    if values["reasoning"] is not None:
-        values["reasoning"] = {**_DEFAULT_REASONING, **values["reasoning"]}
-    for key, value in (values["metadata"] or {}).items():
-        if not isinstance(value, str):
-            raise _invalid_type(f"metadata.{key[:64]}", "a string", value)
-    tools = values["tools"] = _tools(values["tools"] or [])
-    settings = {
-        name: _DEFAULTS[name] if value is None else orjson.Fragment(_encode(value, name))
-        for name, value in values.items()
+    _field(frame, "background", (bool,), default=False)
+    for name in unsupported:
+        if frame.get(name) not in (None, False):
+            raise _unsupported(name, f"'{name}' is not supported over WebSocket.")
+    previous_response_id = _field(frame, "previous_response_id", (str,), None)
+    conversation_id = _conversation_id(frame)
+    if previous_response_id is not None and conversation_id is not None:
+        raise mutually_exclusive("previous_response_id", "conversation")
+    values = {
+        name: _field(frame, name, types, None)
+        for name, (types, _) in _SETTINGS.items()
+        if frame.get(name) is not None
     }
+    if "text" in values:
+        values["text"] = {**_DEFAULT_TEXT, **values["text"]}
+    if "reasoning" in values:
+        values["reasoning"] = {**_DEFAULT_REASONING, **values["reasoning"]}
+    if "tools" in values:
+        values["tools"] = _tools(values["tools"])
+    _check_metadata(values.get("metadata", {}))
+    encoded = {name: _encode(value, name) for name, value in values.items()}
+    settings = {**_DEFAULTS, **{name: orjson.Fragment(value) for name, value in encoded.items()}}
+    if conversation_id is not None:
+        settings["conversation"] = orjson.Fragment(orjson.dumps({"id": conversation_id}))
     items = _items(frame)
     return Create(
         model=model,
         items=items,
         items_bytes=len(_encode(items, "input")),
-        instructions=values["instructions"],
-        tools=tools,
-        previous_response_id=_field(frame, "previous_response_id", (str,), None),
-        store=values["store"] is not False,
+        instructions=values.get("instructions"),
+        tools=values.get("tools", []),
+        previous_response_id=previous_response_id,
+        store=values.get("store") is not False,
         generate=_generates(frame, warm_up=warm_up),
-        parallel_tool_calls=values["parallel_tool_calls"] is not False,
+        parallel_tool_calls=values.get("parallel_tool_calls") is not False,
         settings=settings,
-        settings_bytes=sum(
-            len(_encode(values[name], name)) for name in ("instructions", "tools") if values[name]
-        ),
+        settings_bytes=sum(len(encoded[name]) for name in ("instructions", "tools") if values.get(name)),
+        max_output_tokens=values.get("max_output_tokens"),
+        conversation_id=conversation_id,
+        compacts=bool(_field(frame, "context_management", (list,), [])),
+        multi_agent=_field(frame, "multi_agent", (dict,), {}).get("enabled") is True,
     )
+
+
+def _conversation_id(frame: Mapping[str, Any]) -> str | None:
+    value = _field(frame, "conversation", (str, dict), None)
+    if isinstance(value, dict):
+        value = _field(value, "id", (str,), None, where="conversation.id")
+        if value is None:
+            raise _missing("conversation.id")
+    conversation_id: str | None = value
+    return conversation_id
+
+
+def _check_metadata(metadata: Mapping[str, Any]) -> None:
+    if len(metadata) > _MAX_METADATA:
+        raise Refused(
+            f"Invalid 'metadata': at most {_MAX_METADATA} pairs are allowed, and there are {len(metadata)}.",
+            code="object_above_max_properties",
+            param="metadata",
+        )
+    for key, value in metadata.items():
+        where = f"metadata.{key[:_MAX_METADATA_KEY]}"
+        if len(key) > _MAX_METADATA_KEY:
+            raise _too_long(where, key, _MAX_METADATA_KEY)
+        if not isinstance(value, str):
+            raise _invalid_type(where, "a string", value)
+        if len(value) > _MAX_METADATA_VALUE:
+            raise _too_long(where, value, _MAX_METADATA_VALUE)
 
 
 def _generates(frame: Mapping[str, Any], *, warm_up: bool) -> bool:
@@ -177,13 +249,15 @@ def _generates(frame: Mapping[str, Any], *, warm_up: bool) -> bool:
     return generate and cache_options.get("prewarm") is not True
 
 
-def _field(frame: Mapping[str, Any], name: str, types: tuple[type, ...], default: Any) -> Any:
+def _field(
+    frame: Mapping[str, Any], name: str, types: tuple[type, ...], default: Any, *, where: str | None = None
+) -> Any:
     value = frame.get(name)
     if value is None:
         return default
     # bool is an int in Python and not in JSON.
     if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
-        raise _invalid_type(name, " or ".join(_JSON_NAMES[kind] for kind in types), value)
+        raise _invalid_type(where or name, " or ".join(_JSON_NAMES[kind] for kind in types), value)
     return value
 
 
@@ -205,7 +279,7 @@ def _tools(tools: list[Any]) -> list[Item]:
 def _items(frame: Mapping[str, Any]) -> list[Item]:
     value = _field(frame, "input", (str, list), [])
     if isinstance(value, str):
-        return [{"type": "message", "role": "user", "content": value}]
+        return [user_message(value)]
     for index, item in enumerate(value):
         if not isinstance(item, dict):
             raise _invalid_type(f"input[{index}]", "an object", item)
@@ -216,6 +290,9 @@ def _items(frame: Mapping[str, Any]) -> list[Item]:
 
 def _check_item(item: Item, where: str) -> None:
     """Check what this server relies on; items of types it does not know pass."""
+    item_id = item.get("id")
+    if isinstance(item_id, str) and len(item_id) > _MAX_ITEM_ID:
+        raise _too_long(f"{where}.id", item_id, _MAX_ITEM_ID)
     kind = item.get("type", "message" if "role" in item else None)
     if not isinstance(kind, str):
         raise _missing(f"{where}.type") if kind is None else _invalid_type(f"{where}.type", "a string", kind)
@@ -232,6 +309,8 @@ def _check_item(item: Item, where: str) -> None:
             raise _missing(f"{where}.call_id")
         if kind.endswith("_output") and not isinstance(item.get("output"), (str, list)):
             raise _missing(f"{where}.output")
+    elif (pair := ANSWERS.get(kind)) is not None and pair.needs_key and pair.key_of(item) is None:
+        raise _missing(f"{where}.{pair.answer_keys[0]}")
 
 
 def _encode(value: Any, param: str) -> bytes:
@@ -253,6 +332,15 @@ def _missing(param: str) -> Refused:
 def _invalid_type(param: str, wanted: str, value: Any) -> Refused:
     message = f"Invalid type for '{param}': expected {wanted}, but got {_json_name(value)} instead."
     return Refused(message, code="invalid_type", param=param)
+
+
+def _too_long(param: str, value: str, limit: int) -> Refused:
+    return Refused(
+        f"Invalid '{param}': string too long. Expected a string with maximum length {limit}, but got a string with "
+        f"length {len(value)} instead.",
+        code="string_above_max_length",
+        param=param,
+    )
 
 
 def _unsupported(param: str, message: str) -> Refused:

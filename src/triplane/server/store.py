@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from typing import Any, final
+from typing import TYPE_CHECKING, Any, final
 
 import attrs
 
 from .conversation import Conversation, Item
+
+if TYPE_CHECKING:
+    from .http.background import BackgroundResponse
 
 __all__ = ["ResponseStore", "StoredResponse"]
 
@@ -36,12 +39,15 @@ class ResponseStore:
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
         self._responses: OrderedDict[str, StoredResponse] = OrderedDict()
+        self._background: OrderedDict[str, BackgroundResponse] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._responses)
 
     def get(self, response_id: str) -> StoredResponse | None:
         """Return this response, if it is still stored."""
+        if response_id in self._background:
+            self._background[response_id].catch_up()
         stored = self._responses.get(response_id)
         if stored is not None:
             self._responses.move_to_end(response_id)
@@ -52,3 +58,31 @@ class ResponseStore:
         self._responses[response_id] = stored
         if len(self._responses) > self._capacity:
             self._responses.popitem(last=False)
+
+    def get_background(self, response_id: str) -> BackgroundResponse | None:
+        """Return this background response, ended or not, as it is by now."""
+        background = self._background.get(response_id)
+        if background is not None:
+            self._background.move_to_end(response_id)
+            background.catch_up()
+        return background
+
+    def put_background(self, background: BackgroundResponse) -> None:
+        """Remember a background response; there is room for as many as for other responses."""
+        self._background[background.stream.id] = background
+        if len(self._background) > self._capacity:
+            self._background.popitem(last=False)
+
+    def delete(self, response_id: str) -> bool:
+        """Forget this response. Return whether it was known."""
+        background = self._background.pop(response_id, None)
+        if background is not None:
+            # Whoever is reading it must not bring it back.
+            background.cancel()
+        stored = self._responses.pop(response_id, None)
+        return background is not None or stored is not None
+
+    def clear(self) -> None:
+        """Forget all responses."""
+        self._responses.clear()
+        self._background.clear()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .directive import Directive
+from .echo import Echo
 from .surveyor import Surveyor
 
 if TYPE_CHECKING:
@@ -12,10 +13,10 @@ if TYPE_CHECKING:
 
     from triplane.server.model import Model
 
-__all__ = ["Directive", "Surveyor", "builtin_models"]
+__all__ = ["Directive", "Echo", "Surveyor", "builtin_models"]
 
 
 def builtin_models() -> Mapping[str, Model]:
     """Return the models every server has, by name."""
-    models: tuple[Model, ...] = (Directive(), Surveyor())
+    models: tuple[Model, ...] = (Directive(), Surveyor(), Echo())
     return {model.name: model for model in models}

@@ -4,14 +4,27 @@ r"""The `directive` model does what the lines of the last user message say.
 |---|---|
 | `CALL <tool> <arguments>` | calls the tool; the arguments are passed on as they stand, JSON or not |
 | `REPEAT <n> CALL <tool> <arguments>` | the same single call in `n` consecutive turns |
+| `CUSTOM <tool> <input>` | calls the custom tool |
+| `SHELL <command>` | calls the client's shell |
+| `APPROVE <server> <tool> <arguments>` | asks for the approval of a call of an MCP server's tool |
 | `SAY <n> <text>` | a message of `n` deltas, each of them `text` |
+| `REFUSE <text>` | a refusal |
+| `REASON <text>` | a reasoning item with this summary |
+| `THINK <text>` | a reasoning item with this text, which only some models show |
+| `STEP <name> <json>` | whatever else a model can say, by its name: `STEP web_search {"query": "rivers"}` |
 | `WAIT <milliseconds>` | delays whatever comes next |
+| `INCOMPLETE <reason>` | ends the response as incomplete: `content_filter`, `max_output_tokens`, `max_messages` |
+| `FAIL <code> <message>` | ends the response as failed |
+| `ERROR <code> <message>` | breaks the response off with an `error` event; the code `null` is none |
+| `REJECT <status> <code> <message>` | turns the request down, so that there is no response |
 
-Every other line is ignored. A line ends at `\n`. Neighbouring `CALL` lines are parallel calls of one response
-(one after the other when the request says `parallel_tool_calls: false`); a `SAY` or `REPEAT` after a call belongs
-to the next turn, so `SAY` then `CALL` is commentary and a call in one response, and `CALL` then `SAY` are two turns.
+Every other line is ignored, but a `STEP` that does not exist is refused. A line ends at `\n`. Neighbouring calls, of
+whatever kind, are parallel calls of one response (one after the other when the request says
+`parallel_tool_calls: false`); what is said or repeated after a call belongs to the next turn, so `SAY` then `CALL` is
+commentary and a call in one response, and `CALL` then `SAY` are two turns. What ends a response belongs to the turn
+it stands in, and ends it.
 
-When nothing is left to do and the conversation ends in tool outputs, the answer is `RESULT: ` and the outputs of
+When nothing is left to do and the conversation ends in answers to calls, the answer is `RESULT: ` and the outputs of
 the last turn, each as compact JSON, in the order in which they were given, joined by `; `. In all other cases it is
 `echo: ` and the last 60 characters of the user's message. The tools need not be among those offered, so that a
 client can be tested for calls of unknown tools.
@@ -22,27 +35,68 @@ Where the program stands is read off the conversation: the calls since the last 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import attrs
 import orjson
 
-from triplane.server.conversation import Conversation, is_output
-from triplane.server.model import FunctionCall, ModelRequest, NewMessage, Step, Text, Wait
+from triplane.server.conversation import Conversation, Item, is_output
+from triplane.server.errors import Refused
+from triplane.server.steps import (
+    ApplyPatchCall,
+    ComputerCall,
+    CustomToolCall,
+    Fail,
+    FunctionCall,
+    Incomplete,
+    LocalShellCall,
+    McpApprovalRequest,
+    NewMessage,
+    Reasoning,
+    Refusal,
+    ShellCall,
+    Step,
+    StreamError,
+    Text,
+    ToolSearchCall,
+    Wait,
+)
+from triplane.server.steps.vocabulary import step_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping
+
+    from triplane.server.model import ModelRequest
 
 __all__ = ["Directive"]
 
 # `[^\S\n]` is white space inside a line. Nine digits keep a count far from Python's limit on int().
-_CALL: Final = re.compile(r"CALL[^\S\n]+(?P<tool>\S+)(?:[^\S\n](?P<arguments>.*))?", re.DOTALL)
+_WORD: Final = re.compile(r"[A-Z]+(?!\S)")
+_REST: Final = re.compile(r"[A-Z]+(?:[^\S\n](?P<rest>.*))?", re.DOTALL)
+_TOKEN: Final = re.compile(r"[A-Z]+[^\S\n]+(?P<first>\S+)(?:[^\S\n](?P<rest>.*))?", re.DOTALL)
+_TOKENS: Final = re.compile(
+    r"[A-Z]+[^\S\n]+(?P<first>\S+)[^\S\n]+(?P<second>\S+)(?:[^\S\n](?P<rest>.*))?", re.DOTALL
+)
 _REPEAT: Final = re.compile(r"REPEAT[^\S\n]+(?P<count>[0-9]{1,9})[^\S\n]+(?P<call>CALL\s.*)", re.DOTALL)
 _SAY: Final = re.compile(r"SAY[^\S\n]+(?P<count>[0-9]{1,9})(?:[^\S\n](?P<text>.*))?", re.DOTALL)
 _WAIT: Final = re.compile(r"WAIT[^\S\n]+(?P<milliseconds>[0-9]{1,9})\s*")
 
 _ECHO_CHARACTERS: Final = 60
 _DELTA_CHARACTERS: Final = 24
+
+# What joins an answer to its call.
+_JOINTS: Final = frozenset({"type", "id", "call_id", "approval_request_id", "output"})
+
+_ENDINGS: Final = (Fail, StreamError, Incomplete)
+_CALLS: Final = (
+    FunctionCall,
+    CustomToolCall,
+    ShellCall,
+    LocalShellCall,
+    ApplyPatchCall,
+    ComputerCall,
+    McpApprovalRequest,
+)
 
 
 @attrs.frozen
@@ -51,7 +105,14 @@ class _Say:
     text: str
 
 
-_Action: TypeAlias = FunctionCall | _Say | Wait
+@attrs.frozen
+class _Reject:
+    """Not a step: it is what comes instead of them."""
+
+    refused: Refused
+
+
+_Action: TypeAlias = Step | _Say | _Reject
 
 
 @attrs.define
@@ -83,9 +144,95 @@ class _Program:
         return None, last_calls
 
 
-def _parse_call(line: str) -> FunctionCall | None:
-    match = _CALL.fullmatch(line)
-    return match and FunctionCall(match["tool"], match["arguments"] or "")
+def _is_call(action: _Action) -> bool:
+    """Tell whether the client has to answer it."""
+    return isinstance(action, _CALLS) or (isinstance(action, ToolSearchCall) and action.tools is None)
+
+
+def _call(match: re.Match[str]) -> _Action:
+    return FunctionCall(match["first"], match["rest"] or "")
+
+
+def _custom(match: re.Match[str]) -> _Action:
+    return CustomToolCall(match["first"], match["rest"] or "")
+
+
+def _shell(match: re.Match[str]) -> _Action:
+    return ShellCall([match["rest"] or ""])
+
+
+def _approve(match: re.Match[str]) -> _Action:
+    return McpApprovalRequest(match["first"], match["second"], match["rest"] or "{}")
+
+
+def _say(match: re.Match[str]) -> _Action:
+    return _Say(int(match["count"]), match["text"] or "")
+
+
+def _refuse(match: re.Match[str]) -> _Action:
+    return Refusal(match["rest"] or "")
+
+
+def _reason(match: re.Match[str]) -> _Action:
+    return Reasoning([match["rest"] or ""])
+
+
+def _think(match: re.Match[str]) -> _Action:
+    return Reasoning(text=match["rest"] or "")
+
+
+def _step(match: re.Match[str]) -> _Action:
+    return step_of(match["first"], orjson.loads(match["rest"]) if match["rest"] else None)
+
+
+def _incomplete(match: re.Match[str]) -> _Action:
+    return step_of("incomplete", (match["rest"] or "").strip() or None)
+
+
+def _fail(match: re.Match[str]) -> _Action:
+    return Fail(match["first"], match["rest"] or "")
+
+
+def _error(match: re.Match[str]) -> _Action:
+    return StreamError(None if match["first"] == "null" else match["first"], match["rest"] or "")
+
+
+def _reject(match: re.Match[str]) -> _Action:
+    return _Reject(Refused(match["rest"] or "", code=match["second"], status=int(match["first"])))
+
+
+_LINES: Final[Mapping[str, tuple[re.Pattern[str], Callable[[re.Match[str]], _Action]]]] = {
+    "CALL": (_TOKEN, _call),
+    "CUSTOM": (_TOKEN, _custom),
+    "SHELL": (_REST, _shell),
+    "APPROVE": (_TOKENS, _approve),
+    "SAY": (_SAY, _say),
+    "REFUSE": (_REST, _refuse),
+    "REASON": (_REST, _reason),
+    "THINK": (_REST, _think),
+    "STEP": (_TOKEN, _step),
+    "INCOMPLETE": (_REST, _incomplete),
+    "FAIL": (_TOKEN, _fail),
+    "ERROR": (_TOKEN, _error),
+    "REJECT": (_TOKENS, _reject),
+}
+
+
+def _action(line: str) -> _Action | None:
+    """Return what `line` says, if it says anything.
+
+    Raises:
+        Refused: it says what cannot be.
+    """
+    word = _WORD.match(line)
+    known = word and _LINES.get(word[0])
+    match = known and known[0].fullmatch(line)
+    if not known or not match:
+        return None
+    try:
+        return known[1](match)
+    except ValueError as exc:
+        raise Refused(f"The line '{line[:200]}' cannot be obeyed: {exc}", param="input") from exc
 
 
 def _parse(text: str, *, parallel: bool) -> _Program:
@@ -99,20 +246,18 @@ def _parse(text: str, *, parallel: bool) -> _Program:
             turns.append(current)
         current = _Turn()
 
-    def add(action: FunctionCall | _Say) -> None:
+    def add(action: _Action) -> None:
         current.actions += waits
         current.actions.append(action)
-        current.calls += isinstance(action, FunctionCall)
+        current.calls += _is_call(action)
         waits.clear()
 
     for raw in text.split("\n"):
         line = raw.removesuffix("\r").lstrip()
-        if call := _parse_call(line):
-            if current.calls and not parallel:
-                close()
-            add(call)
+        if match := _WAIT.fullmatch(line):
+            waits.append(Wait(int(match["milliseconds"]) / 1000))
         elif match := _REPEAT.fullmatch(line):
-            call = _parse_call(match["call"])
+            call = _action(match["call"])
             count = int(match["count"])
             if call is None or not count:
                 continue
@@ -124,12 +269,14 @@ def _parse(text: str, *, parallel: bool) -> _Program:
                     add(call)
                     current.repeat = repeat
             close()
-        elif match := _SAY.fullmatch(line):
-            if current.calls:
+        elif (action := _action(line)) is not None:
+            if isinstance(action, (*_ENDINGS, _Reject)):
+                add(action)
                 close()
-            add(_Say(int(match["count"]), match["text"] or ""))
-        elif match := _WAIT.fullmatch(line):
-            waits.append(Wait(int(match["milliseconds"]) / 1000))
+                continue
+            if current.calls and not (parallel and _is_call(action)):
+                close()
+            add(action)
     close()
     return _Program(turns, waits)
 
@@ -141,7 +288,11 @@ class Directive:
     name: str = "directive"
 
     def respond(self, request: ModelRequest) -> Iterator[Step]:
-        """Yield the steps of the turn that is due; a pure function of the conversation."""
+        """Yield the steps of the turn that is due; a pure function of the conversation.
+
+        Raises:
+            Refused: a line says so, or says what cannot be.
+        """
         conversation = request.conversation
         text = conversation.user_text
         program = _parse(text, parallel=request.parallel_tool_calls)
@@ -175,20 +326,30 @@ def _last_outputs(conversation: Conversation, last_calls: int) -> list[object]:
     outputs: list[object] = []
     for item in reversed(conversation):
         if is_output(item):
-            outputs.append(item.get("output"))
+            outputs.append(_output(item))
         elif not outputs or len(outputs) >= last_calls or "role" in item:
             break
     return outputs[::-1]
 
 
+def _output(item: Item) -> Any:
+    """Return what a client's answer says; some have no `output`."""
+    if item.get("output") is not None:
+        return item["output"]
+    return {key: value for key, value in item.items() if key not in _JOINTS}
+
+
 def _perform(turn: _Turn) -> Iterator[Step]:
+    for action in turn.actions:
+        if isinstance(action, _Reject):
+            raise attrs.evolve(action.refused)
     for action in turn.actions:
         if isinstance(action, _Say):
             yield NewMessage("commentary" if turn.calls else "final_answer")
             delta = Text(action.text)
             for _ in range(action.count):
                 yield delta
-        else:
+        elif not isinstance(action, _Reject):
             yield action
 
 

@@ -1,8 +1,4 @@
-"""The HTTP/1.1 side of a connection: one request head in, one small answer out.
-
-trio-websocket answers whatever is not a WebSocket upgrade with a bare 400 of its own, so the head is read and judged
-here first. The parsing is h11's.
-"""
+"""The head of an HTTP/1.1 request, judged; and the answers that are not worth a conversation."""
 
 from __future__ import annotations
 
@@ -11,21 +7,20 @@ import binascii
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 import attrs
-import h11
 import orjson
 
-from .errors import error_body
+from triplane.server.errors import Refused, error_body
 
 if TYPE_CHECKING:
+    import h11
     import trio
 
-__all__ = ["BadRequest", "Head", "read_head", "send_answer"]
+__all__ = ["MAX_HEAD", "BadRequest", "Head", "send_answer"]
 
 MAX_HEAD: Final = 64 * 1024
-_RECEIVE: Final = 16 * 1024
 
 
 @attrs.define
@@ -36,14 +31,25 @@ class BadRequest(Exception):  # noqa: N818 - an answer, not an accident; never l
     message: str
     code: str | None = None
     headers: Mapping[str, str] = attrs.Factory(dict)
+    param: str | None = None
+    error_type: str | None = None
 
     def __str__(self) -> str:
         return self.message
 
+    @classmethod
+    def of(cls, refused: Refused) -> BadRequest:
+        """Return the answer over HTTP to a request that the API refuses."""
+        # The one code whose status is not the one that it has in an event.
+        status = 404 if refused.code == "model_not_found" else refused.status
+        return cls(
+            status, refused.message, refused.code, refused.headers or {}, refused.param, refused.error_type
+        )
+
     def body(self) -> dict[str, Any]:
         """Return the JSON body of the answer, shaped like the API's HTTP errors."""
-        kind = "invalid_request_error" if self.status < 500 else "server_error"
-        return {"error": error_body(code=self.code, message=self.message, param=None, error_type=kind)}
+        kind = self.error_type or ("invalid_request_error" if self.status < 500 else "server_error")
+        return {"error": error_body(code=self.code, message=self.message, param=self.param, error_type=kind)}
 
 
 @attrs.frozen
@@ -51,21 +57,51 @@ class Head:
     """A parsed request head.
 
     Attributes:
-        path: without the query, which this server ignores everywhere.
+        path: without the query; percent-encoded as it came.
+        query: the last value of each parameter.
+        target: as it came.
         headers: names in lower case; repeated headers are joined by commas.
-        rest: what the peer sent after the head, without waiting for an answer.
     """
 
     method: str
     path: str
+    query: Mapping[str, str]
+    target: str = attrs.field(repr=False)
     version: bytes
     headers: Mapping[bytes, bytes] = attrs.field(repr=False)  # the key is in there
-    rest: bytes = attrs.field(repr=False)
+
+    @classmethod
+    def of(cls, request: h11.Request) -> Head:
+        """Make the head of what h11 has read.
+
+        Raises:
+            BadRequest: its target is not a URL.
+        """
+        headers: dict[bytes, bytes] = {}
+        for name, value in request.headers:
+            headers[name] = headers[name] + b", " + value if name in headers else value
+        try:
+            target = request.target.decode("ascii")
+            url = urlsplit(target)
+            query = dict(parse_qsl(url.query, keep_blank_values=True))
+        except ValueError:
+            raise BadRequest(400, "The request target is not a URL.") from None
+        return cls(request.method.decode("ascii"), url.path, query, target, request.http_version, headers)
+
+    def segments(self) -> list[str]:
+        """Return the parts of the path, decoded, without the "v1" that may stand before them; at least one."""
+        parts = [unquote(part) for part in self.path.split("/")[1:]] or [""]
+        return parts[1:] if parts[:1] == ["v1"] and len(parts) > 1 else parts
 
     def bearer(self) -> bytes | None:
         """Return the token of the Authorization header, if it is a Bearer one."""
         scheme, _, token = self.headers.get(b"authorization", b"").partition(b" ")
         return token.strip() if scheme.lower() == b"bearer" else None
+
+    def betas(self) -> frozenset[str]:
+        """Return what the OpenAI-Beta header asks for."""
+        value = self.headers.get(b"openai-beta", b"").decode("latin-1")
+        return frozenset(beta.strip() for beta in value.split(","))
 
     def wants_upgrade(self) -> bool:
         """Tell whether this asks for a WebSocket, well-formed or not."""
@@ -100,61 +136,20 @@ def _tokens(value: bytes) -> list[bytes]:
     return [token.strip() for token in value.lower().split(b",")]
 
 
-async def read_head(stream: trio.abc.ReceiveStream, *, max_size: int = MAX_HEAD) -> Head | None:
-    """Read one request head, however its bytes are split. None if the peer closed without a word.
-
-    A deadline is the caller's: a cancelled read leaves nothing behind but a stream to close.
-
-    Raises:
-        BadRequest: the bytes are not HTTP, the head is larger than `max_size` or was cut short.
-        trio.BrokenResourceError: the connection is lost.
-    """
-    connection = h11.Connection(h11.SERVER, max_incomplete_event_size=max_size)
-    size = 0
-    while True:
-        try:
-            event = connection.next_event()
-        except h11.RemoteProtocolError as exc:
-            # h11's own words may quote the header line at fault, and that may be the one with the key.
-            raise BadRequest(exc.error_status_hint, "This is not an HTTP request that can be read.") from None
-        if isinstance(event, h11.Request):
-            break
-        if isinstance(event, h11.ConnectionClosed):
-            return None
-        data = await stream.receive_some(_RECEIVE)
-        if not data and size:
-            raise BadRequest(400, "The request head ends too early.")
-        size += len(data)
-        connection.receive_data(bytes(data))
-    rest = connection.trailing_data[0]
-    if size - len(rest) > max_size:
-        raise BadRequest(431, "The request head is too large.")
-    headers: dict[bytes, bytes] = {}
-    for name, value in event.headers:
-        headers[name] = headers[name] + b", " + value if name in headers else value
-    try:
-        path = urlsplit(event.target.decode("ascii")).path
-    except ValueError:
-        raise BadRequest(400, "The request target is not a URL.") from None
-    return Head(event.method.decode("ascii"), path, event.http_version, headers, rest)
-
-
 async def send_answer(
     stream: trio.abc.SendStream,
     status: int,
     body: Mapping[str, Any] | bytes,
     *,
     headers: Mapping[str, str] | None = None,
-    head_only: bool = False,
 ) -> None:
-    """Send one whole HTTP answer that ends the connection.
+    """Send one whole HTTP answer that ends the connection, even one that nobody should send.
 
     Args:
         stream: where to.
         status: the status code.
         body: an object to send as JSON, or bytes that are JSON already.
         headers: beside the usual ones.
-        head_only: leave the body out, as the answer to HEAD does.
 
     Raises:
         trio.BrokenResourceError: the connection is lost.
@@ -171,4 +166,4 @@ async def send_answer(
     except ValueError:
         reason = "Unknown"
     lines = [f"HTTP/1.1 {status} {reason}", *(f"{name}: {value}" for name, value in fields.items()), "", ""]
-    await stream.send_all("\r\n".join(lines).encode("latin-1") + (b"" if head_only else content))
+    await stream.send_all("\r\n".join(lines).encode("latin-1") + content)

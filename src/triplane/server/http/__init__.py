@@ -1,0 +1,1 @@
+"""The HTTP side: requests, and the same responses without a socket."""

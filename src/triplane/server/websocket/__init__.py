@@ -1,0 +1,1 @@
+"""The WebSocket side: an upgrade, and the conversation over it."""
