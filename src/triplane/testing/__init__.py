@@ -1,0 +1,15 @@
+"""What tests of any client need: a server on this machine, what it saw, and cassettes of a real one.
+
+For pytest there are the fixtures `responses_server`, `responses_script` and `responses_cassette`, which nobody has to
+import. What they yield, and what other test runners can use:
+"""
+
+from .cassettes import LocalCassette as LocalCassette
+from .cassettes import start_cassette as start_cassette
+from .expectations import Pattern as Pattern
+from .local import FaultControl as FaultControl
+from .local import LocalServer as LocalServer
+from .open import MemoryNetwork as MemoryNetwork
+from .open import open_server as open_server
+from .open import start_server as start_server
+from .threads import ServiceError as ServiceError
