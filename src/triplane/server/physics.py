@@ -36,7 +36,7 @@ class Physics:
         if not (self.first_token_delay or self.delta_delay or self.tokens_per_second):
             return None
         # A generator for each response: how others are scheduled makes no difference to it.
-        return Pace(self, Random(f"{self.seed}/{number}"))  # noqa: S311
+        return Pace(self, Random(f"{self.seed}/{number}"))  # noqa: S311 - nothing to guess
 
 
 @final

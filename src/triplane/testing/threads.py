@@ -152,11 +152,11 @@ def in_thread(service: Service[T], *, name: str) -> Iterator[InThread[T]]:
         yield running
     except BaseException as error:
         try:
-            running._stop()  # noqa: SLF001
+            running._stop()  # noqa: SLF001 - see above
         except BaseException as another:  # noqa: BLE001 - the block's own error comes first
             error.add_note(f"Beside this, the {name} failed: {another!r}")
         raise
-    running._stop()  # noqa: SLF001
+    running._stop()  # noqa: SLF001 - see above
 
 
 def _only(error: BaseException) -> BaseException:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["strike_upgrade"]
 
 
-async def strike_upgrade(stream: trio.abc.Stream, fault: UpgradeFault, *, timeout: float) -> None:  # noqa: ASYNC109
+async def strike_upgrade(stream: trio.abc.Stream, fault: UpgradeFault, *, timeout: float) -> None:  # noqa: ASYNC109 - of one step, not of the whole
     """Do what `fault` says. The stream still has to be closed afterwards.
 
     Args:

@@ -68,7 +68,7 @@ class Steer:
         return {"id": self.id, "previous_response_id": self.response_id}
 
 
-def parse_steer(frame: Mapping[str, Any], *, id: str) -> Steer:  # noqa: A002
+def parse_steer(frame: Mapping[str, Any], *, id: str) -> Steer:  # noqa: A002 - as the wire has it
     """Check a `response.steer`, which is to have this id.
 
     Raises:
@@ -139,7 +139,7 @@ def check_steerable(create: Create, models: Collection[str]) -> None:
         raise SteerFailed("steering_not_supported", f"Steering is not supported for {reason}.")
 
 
-def steer_failure(failed: SteerFailed, *, response_id: object, input: object, id: str = "") -> dict[str, Any]:  # noqa: A002
+def steer_failure(failed: SteerFailed, *, response_id: object, input: object, id: str = "") -> dict[str, Any]:  # noqa: A002 - as the wire has it
     """Return the fields of the `response.steer.failed` that hands `input` back.
 
     Args:
