@@ -120,17 +120,22 @@ class Agent:
             body["tools"] = [each.definition() for each in self.tools]
         return body
 
-    def request(self, plan: Plan) -> str:
-        """The text of a ``response.create`` for a turn."""
+    def request(self, plan: Plan, stream_id: str | None = None) -> str:
+        """The text of a ``response.create`` for a turn, on the lane that `stream_id` names."""
         body = dict(self._body)
+        if stream_id is not None:
+            body["stream_id"] = stream_id
         if plan.previous_response_id is not None:
             body["previous_response_id"] = plan.previous_response_id
         body["input"] = plan.items
         return orjson.dumps(body).decode()
 
-    def warm_up_request(self) -> str:
+    def warm_up_request(self, stream_id: str | None = None) -> str:
         """The text of a ``response.create`` that prepares instructions and tools and generates nothing."""
-        return orjson.dumps({**self._body, "generate": False, "input": []}).decode()
+        body = {**self._body, "generate": False, "input": []}
+        if stream_id is not None:
+            body["stream_id"] = stream_id
+        return orjson.dumps(body).decode()
 
     def as_tool(self, *, name: str | None = None, description: str = "", timeout: float = 600) -> Tool:
         """A tool that runs this agent on the engine that runs the caller, and answers with its text.

@@ -234,9 +234,9 @@ class Driver:
 
     async def _acquire(self) -> Lane:
         before = self._last_lane
-        if before is not None and not before.connection.is_usable and self._reducer.head is not None:
+        if before is not None and not before.is_usable and self._reducer.head is not None:
             # It died while the tools ran.
-            close = before.connection.close_info()
+            close = before.close_info()
             self._record(ConnectionDropped(before.name, close.code, close.reason))
         head = self._reducer.head
         try:
@@ -268,7 +268,7 @@ class Driver:
                 code=plan.reason,
                 receipt=Receipt(sent="nothing", effects=self._reducer.effects, next="change"),
             )
-        request = self._agent.request(plan)
+        request = self._agent.request(plan, lane.stream_id)
         size = len(request.encode())
         if size > self._options.max_request_size:
             raise LimitReached(
@@ -294,11 +294,11 @@ class Driver:
         )
         await self._feed.log.durable()
         # Looked at without a checkpoint before the send: a connection that is gone by now gets no byte.
-        self._sending_began = lane.connection.is_usable
+        self._sending_began = lane.is_usable
         self._exchanging = True
         try:
             await exchange(
-                lane.connection,
+                lane,
                 request,
                 options=self._options,
                 take=lambda frames: self._take(lane, frames),
@@ -309,7 +309,7 @@ class Driver:
             self._exchanging = False
             self._last_lane = None
             self._keep_head(None)
-            close = lane.connection.close_info()
+            close = lane.close_info()
             self._record(ConnectionDropped(lane.name, close.code, close.reason or str(fault)))
             raise
         # Not in a finally: when this is cancelled the answer is still on its way.

@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from triplane.core.options import EngineOptions
-    from triplane.net.connection import Connection
+    from triplane.net.lane import Lane
 
 
 async def exchange(
-    connection: Connection,
+    lane: Lane,
     request: str,
     *,
     options: EngineOptions,
@@ -30,7 +30,7 @@ async def exchange(
     raises, answers may still be on their way, so the caller must abandon the lane.
 
     Args:
-        connection: Where; the caller holds its lane.
+        lane: Where; the caller holds it.
         request: The text of the request.
         options: `first_event_timeout` and `idle_timeout`.
         take: Gets each batch of frames; true ends the exchange.
@@ -42,7 +42,7 @@ async def exchange(
         Stalled: The server was silent for too long, or the heartbeat found it dead.
         ProtocolViolation: A message was not text.
     """
-    await connection.send(request)
+    await lane.send(request)
     phase: StallPhase = "first_event"
     allowed = options.first_event_timeout
     # One scope for all reads; its deadline moves with each batch.
@@ -52,7 +52,7 @@ async def exchange(
                 scope.deadline = math.inf
                 await make_room()
             scope.deadline = trio.current_time() + allowed
-            frames = await connection.receive()
+            frames = await lane.receive()
             if take(frames):
                 return
             phase, allowed = "between_events", options.idle_timeout

@@ -68,9 +68,9 @@ class BareLane:
             )
         turn = Turn(self._lease, self._options)
         # Looked at without a checkpoint before the send: a connection that is gone by now gets no byte.
-        unsent = not lane.connection.is_usable
+        unsent = not lane.is_usable
         try:
-            await lane.connection.send(text)
+            await lane.send(text)
         except (ConnectionLost, Stalled) as error:
             boundary = LANE_BOUNDARIES["unsent" if unsent else "ambiguous"]
             error.receipt = Receipt(sent=boundary.sent, next=boundary.next)
@@ -158,7 +158,7 @@ class Turn:
         allowed = self._options.first_event_timeout if waits_for_first else self._options.idle_timeout
         with trio.move_on_after(allowed):
             try:
-                frames = await lane.connection.receive()
+                frames = await lane.receive()
             except (ConnectionLost, Stalled, ProtocolViolation) as error:
                 error.receipt = self._receipt()
                 self._broken = True
@@ -185,7 +185,7 @@ class Turn:
     def _break(self, fault: Stalled | ProtocolViolation) -> None:
         self._broken = True
         if self._lease.lane is not None:
-            self._lease.lane.connection.poison(fault)
+            self._lease.lane.poison(fault)
 
     def _receipt(self) -> Receipt:
         boundary = LANE_BOUNDARIES[moment_of(self._response, sending_began=True)]

@@ -70,7 +70,7 @@ async def _warm(lease: Lease, agent: Agent, options: EngineOptions) -> bool:
 
     over = False
     try:
-        await exchange(lane.connection, agent.warm_up_request(), options=options, take=take)
+        await exchange(lane, agent.warm_up_request(lane.stream_id), options=options, take=take)
         over = response.is_over
     except (ConnectionLost, Stalled, ProtocolViolation):
         # Harmless by contract: the lane is closed below and the first run sends its full request elsewhere.

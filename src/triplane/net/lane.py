@@ -14,7 +14,7 @@ from triplane.core.continuation import LaneMemory
 from triplane.core.lifecycle import LaneState, next_lane_state
 
 if TYPE_CHECKING:
-    from triplane.core.errors import TriplaneError
+    from triplane.core.errors import CloseInfo, TriplaneError
     from triplane.core.lifecycle import LaneInput
 
     from .connection import Connection
@@ -53,6 +53,32 @@ class Lane:
     def name(self) -> str:
         """The lane's name: its connection's, since a connection has one lane."""
         return self.connection.name
+
+    @property
+    def stream_id(self) -> str | None:
+        """What each ``response.create`` on this lane must carry; None on a connection's default lane."""
+        return None
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether a new request may be sent on it."""
+        return self.connection.is_usable
+
+    async def send(self, text: str) -> None:
+        """Send one request; see `Connection.send`."""
+        await self.connection.send(text)
+
+    async def receive(self) -> tuple[str, ...]:
+        """The next frames of this lane, at least one; see `Connection.receive`."""
+        return await self.connection.receive()
+
+    def poison(self, fault: TriplaneError) -> None:
+        """Mark what carries this lane as no longer known to be whole. Not a checkpoint."""
+        self.connection.poison(fault)
+
+    def close_info(self) -> CloseInfo:
+        """How what carries this lane ended, or how it would be seen to have ended now."""
+        return self.connection.close_info()
 
     def become(self, what: LaneInput) -> None:
         """Change the state by the table of life cycles."""
@@ -109,5 +135,5 @@ class Lease:
         Not a checkpoint.
         """
         if self.lane is not None:
-            self.lane.connection.poison(fault)
+            self.lane.poison(fault)
         self.release()
