@@ -85,7 +85,7 @@ def test_who_else_is_let_in(monkeypatch) -> None:
     async def serve(_screen, **options) -> None:
         given.update(options)
 
-    monkeypatch.setattr("triplane.cli.commands.serve_until_interrupted", serve)
+    monkeypatch.setattr("triplane.cli.serve.serve_until_interrupted", serve)
     page = "https://app.example"
     main(["serve", "--allow-host", "box", "--allow-host", "box.lan", "--allow-origin", page])
 

@@ -20,14 +20,12 @@ from triplane.cli.plan import NothingToSurveyError, make_plan
 from triplane.cli.progress import watcher_for
 from triplane.cli.run import run_once
 from triplane.cli.screen import Screen
-from triplane.cli.serve import CannotListenError, serve_until_interrupted
 from triplane.cli.table import as_json, failure_lines, interruption_line, summary, table_of
 from triplane.cli.units import counted
 from triplane.cli.untrusted import named, one_line
 from triplane.core.errors import ConfigError, TriplaneError
 from triplane.engine.agent import Agent
 from triplane.net.endpoint import Endpoint
-from triplane.server import Chaos, InvalidFault, fault_from_json
 from triplane.tools import workspace
 
 if TYPE_CHECKING:
@@ -285,6 +283,10 @@ def serve(
     triplane serve --chaos 7 --fault '{"fault":"stall","after_events":3,"nth":2}'
     triplane run --url ws://127.0.0.1:8765/v1 --model directive "SAY 3 hello"
     """  # noqa: D301  # click wants the real character
+    # The server is a quarter of what there is to import, and most commands do without.
+    from triplane.cli.serve import CannotListenError, serve_until_interrupted  # noqa: PLC0415
+    from triplane.server import Chaos  # noqa: PLC0415
+
     api_key = os.environ.get(api_key_env) if api_key_env else None
     if api_key_env and not api_key:
         raise click.UsageError(f"the environment variable {named(api_key_env)} of --api-key-env is not set.")
@@ -311,6 +313,8 @@ def serve(
 
 
 def _fault(text: str) -> Fault:
+    from triplane.server import InvalidFault, fault_from_json  # noqa: PLC0415  # as above
+
     try:
         return fault_from_json(orjson.loads(text) if text.startswith("{") else {"fault": text})
     except orjson.JSONDecodeError as error:

@@ -17,7 +17,6 @@ from triplane.core.reducer import RunState
 from triplane.engine.agent import Agent
 from triplane.engine.engine import Engine, EngineStatistics, open_engine
 from triplane.net.endpoint import Endpoint
-from triplane.server import serve
 from triplane.tools import workspace
 
 if TYPE_CHECKING:
@@ -168,6 +167,8 @@ class Demo:
         if self.settings.endpoint is not None:
             yield self.settings.endpoint
             return
+        from triplane.server import serve  # noqa: PLC0415  # a quarter of what there is to import
+
         server = partial(serve, model=LOCAL_MODEL, latency=self.settings.latency, close_timeout=CLOSE_SECONDS)
         async with background(server) as handle:
             yield Endpoint(handle.url)
