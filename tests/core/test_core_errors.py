@@ -139,6 +139,45 @@ def test_which_failures_to_connect_are_transient(stage, status, transient) -> No
     assert failure.receipt.next == ("retry" if transient else "change")
 
 
+@pytest.mark.parametrize(
+    ("stage", "status", "unsupported"),
+    [
+        ("upgrade", 200, True),
+        ("upgrade", 204, True),
+        ("upgrade", 404, True),
+        ("upgrade", 405, True),
+        ("upgrade", 426, True),
+        ("proxy", 404, False),
+        ("upgrade", None, False),
+        ("upgrade", 401, False),
+        ("upgrade", 307, False),
+        ("upgrade", 501, False),
+        ("upgrade", 101, False),
+    ],
+)
+def test_what_says_that_there_is_no_websocket_mode(stage, status, unsupported) -> None:
+    assert unsupported is ConnectFailed("m", stage=stage, status=status).is_unsupported
+
+
+@pytest.mark.parametrize(
+    ("facts", "refused"),
+    [
+        ({"status": 401}, True),
+        ({"status": 403}, True),
+        ({"close": CloseInfo(4401, "who are you", "peer")}, True),
+        ({"status": 404}, False),
+        ({"status": 407}, False),
+        ({}, False),
+    ],
+)
+def test_what_refuses_the_key(facts, refused) -> None:
+    failure = ConnectFailed("m", stage="upgrade", **facts)
+
+    assert refused is failure.is_auth_refusal
+    assert not (refused and failure.is_transient)
+    assert not ConnectFailed("m", stage="proxy", **facts).is_auth_refusal
+
+
 def test_a_server_error_has_the_facts_of_its_detail() -> None:
     detail = ErrorDetail(
         code="rate_limit_exceeded",

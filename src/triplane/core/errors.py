@@ -132,40 +132,6 @@ class EngineClosed(TriplaneError):
     receipt: Receipt = attrs.field(default=_WOULD_FAIL_AGAIN, kw_only=True)
 
 
-@attrs.define(slots=False, eq=False, repr=False)
-class ConnectFailed(TriplaneError):
-    """No WebSocket could be opened.
-
-    Attributes:
-        stage: Where it failed: ``"url"``, ``"dns"``, ``"tcp"``, ``"proxy"``, ``"tls"`` or ``"upgrade"``.
-        status: The HTTP status with which the server, or a proxy, refused; else None.
-        body: At most 2,000 characters of the refusal's body, else the empty string.
-        retry_after: Seconds the server asked to wait (``Retry-After``), else None.
-        location: Where the server redirected to (``Location``), else None.
-        attempts: How many times it was tried.
-    """
-
-    stage: ConnectStage = attrs.field(kw_only=True)
-    status: int | None = attrs.field(default=None, kw_only=True)
-    body: str = attrs.field(default="", kw_only=True)
-    retry_after: float | None = attrs.field(default=None, kw_only=True)
-    location: str | None = attrs.field(default=None, kw_only=True)
-    attempts: int = attrs.field(default=1, kw_only=True)
-    receipt: Receipt = attrs.field(
-        default=attrs.Factory(
-            lambda self: _NOTHING_HAPPENED if self.is_transient else _WOULD_FAIL_AGAIN, takes_self=True
-        ),
-        kw_only=True,
-    )
-
-    @property
-    def is_transient(self) -> bool:
-        """Whether the same attempt may succeed later: the network, an answer cut short, 408, 425, 429 and 5xx."""
-        if self.stage in ("dns", "tcp") or (self.stage in ("proxy", "upgrade") and self.status is None):
-            return True
-        return self.status is not None and (self.status in (408, 425, 429) or 500 <= self.status < 600)
-
-
 @attrs.frozen
 class CloseInfo:
     """How a WebSocket ended.
@@ -179,6 +145,66 @@ class CloseInfo:
     code: int = 1006
     reason: str = ""
     by: Literal["peer", "us", "network"] = "network"
+
+
+@attrs.define(slots=False, eq=False, repr=False)
+class ConnectFailed(TriplaneError):
+    """No WebSocket could be opened.
+
+    Attributes:
+        stage: Where it failed: ``"url"``, ``"dns"``, ``"tcp"``, ``"proxy"``, ``"tls"`` or ``"upgrade"``.
+        status: The HTTP status with which the server, or a proxy, refused; else None.
+        body: At most 2,000 characters of the refusal's body, else the empty string.
+        retry_after: Seconds the server asked to wait (``Retry-After``), else None.
+        location: Where the server redirected to (``Location``), else None.
+        close: How the server closed the WebSocket, when it let us in and put us out at once; else None.
+        attempts: How many times it was tried.
+    """
+
+    stage: ConnectStage = attrs.field(kw_only=True)
+    status: int | None = attrs.field(default=None, kw_only=True)
+    body: str = attrs.field(default="", kw_only=True)
+    retry_after: float | None = attrs.field(default=None, kw_only=True)
+    location: str | None = attrs.field(default=None, kw_only=True)
+    close: CloseInfo | None = attrs.field(default=None, kw_only=True)
+    attempts: int = attrs.field(default=1, kw_only=True)
+    receipt: Receipt = attrs.field(
+        default=attrs.Factory(
+            lambda self: _NOTHING_HAPPENED if self.is_transient else _WOULD_FAIL_AGAIN, takes_self=True
+        ),
+        kw_only=True,
+    )
+
+    @property
+    def is_transient(self) -> bool:
+        """Whether the same attempt may succeed later: the network, an answer cut short, 408, 425, 429 and 5xx."""
+        if self.close is not None:
+            return False
+        if self.stage in ("dns", "tcp") or (self.stage in ("proxy", "upgrade") and self.status is None):
+            return True
+        return self.status is not None and (self.status in (408, 425, 429) or 500 <= self.status < 600)
+
+    @property
+    def is_auth_refusal(self) -> bool:
+        """Whether the server does not let this key in: 401 or 403, or a close for that reason right after the 101.
+
+        A 403 can also mean that too many connections were opened, or too fast; servers do not say which.
+        """
+        return self.stage == "upgrade" and (self.status in (401, 403) or self.close is not None)
+
+    @property
+    def is_unsupported(self) -> bool:
+        """Whether something answers there that knows no WebSocket mode, which trying again does not change.
+
+        That is an upgrade answered with 404, 405 (servers that know only ``POST`` there), 426, or a success that is
+        not a switch of protocols. The same turn may work over HTTP.
+        """
+        status = self.status
+        return (
+            self.stage == "upgrade"
+            and status is not None
+            and (status in (404, 405, 426) or 200 <= status < 300)
+        )
 
 
 @attrs.define(slots=False, eq=False, repr=False)
