@@ -12,10 +12,13 @@ from triplane.core.options import EngineOptions, RunLimits
 
 SECONDS = [
     "acquire_timeout",
+    "dns_timeout",
     "tcp_timeout",
     "proxy_timeout",
     "tls_timeout",
     "upgrade_timeout",
+    "refresh_timeout",
+    "dial_rate",
     "heartbeat_interval",
     "heartbeat_timeout",
     "send_timeout",
@@ -30,6 +33,7 @@ COUNTS = [
     "max_connections",
     "max_waiters",
     "dial_attempts",
+    "dial_burst",
     "max_message_size",
     "max_request_size",
     "max_unread",
@@ -37,6 +41,7 @@ COUNTS = [
     "max_tool_calls",
 ]
 COUNTS_FROM_ZERO = ["replay_attempts"]
+SECONDS_OR_NONE = ["forbidden_delay"]
 
 
 def make(name: str, value: object) -> object:
@@ -47,7 +52,7 @@ def make(name: str, value: object) -> object:
 def test_every_option_is_a_kind_that_is_tested_here() -> None:
     names = {field.name for cls in (EngineOptions, RunLimits) for field in attrs.fields(cls)}
 
-    assert names == {*SECONDS, *COUNTS, *COUNTS_FROM_ZERO}
+    assert names == {*SECONDS, *COUNTS, *COUNTS_FROM_ZERO, *SECONDS_OR_NONE}
 
 
 @pytest.mark.parametrize("cls", [EngineOptions, RunLimits])
@@ -57,7 +62,7 @@ def test_every_option_is_documented(cls) -> None:
     assert [field.name for field in attrs.fields(cls) if field.name not in documented] == []
 
 
-@pytest.mark.parametrize("name", SECONDS)
+@pytest.mark.parametrize("name", [*SECONDS, *SECONDS_OR_NONE])
 @pytest.mark.parametrize("value", [0.001, 1, 2.5, math.inf])
 def test_seconds_may_be_whole_broken_or_infinite(name: str, value: float) -> None:
     assert make(name, value) == value
@@ -69,6 +74,11 @@ def test_counts_may_be_large(name: str, value: int) -> None:
     assert make(name, value) == value
 
 
+@pytest.mark.parametrize("name", SECONDS_OR_NONE)
+def test_what_may_be_left_out_is_none(name: str) -> None:
+    assert make(name, None) is None
+
+
 def test_replays_may_be_switched_off() -> None:
     assert EngineOptions(replay_attempts=0).replay_attempts == 0
 
@@ -76,6 +86,7 @@ def test_replays_may_be_switched_off() -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [(name, value) for name in SECONDS for value in (0, -1, math.nan, -math.inf, "1", None, True)]
+    + [(name, value) for name in SECONDS_OR_NONE for value in (0, -1, math.nan, "1", True)]
     + [(name, value) for name in COUNTS for value in (0, -1, 1.0, math.inf, "1", None, True)]
     + [(name, value) for name in COUNTS_FROM_ZERO for value in (-1, 1.0, None, False)],
 )

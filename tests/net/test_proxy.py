@@ -252,15 +252,14 @@ async def test_tls_goes_through_a_tunnel_in_tls(nursery) -> None:
         inner = trio.SSLStream(stream, serving("api.example.com"), server_side=True)
         await inner.send_all(b"secret " + await inner.receive_some())
 
-    async def connect(host: str, port: int) -> trio.abc.Stream:
-        assert ("proxy.example", 443) == (host, port)
-        ours, theirs = trio.testing.memory_stream_pair()
-        nursery.start_soon(proxy, theirs)
-        return ours
+    class ToTheProxy:
+        async def connect(self, host: str, port: int) -> trio.abc.Stream:
+            assert ("proxy.example", 443) == (host, port)
+            ours, theirs = trio.testing.memory_stream_pair()
+            nursery.start_soon(proxy, theirs)
+            return ours
 
-    network = TcpNetwork()
-    network.connect = connect  # type: ignore[method-assign]
-    dialler = Dialler(network, EngineOptions(), {})
+    dialler = Dialler(ToTheProxy(), EngineOptions(), {})
     dialler._default_context = trusting
     stream = await dialler.dial(
         Endpoint("wss://api.example.com/v1", ssl_context=trusting, proxy="https://proxy.example")

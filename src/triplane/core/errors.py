@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 Sent = Literal["nothing", "ambiguous", "accepted", "finished"]
 SafeNext = Literal["retry", "resume", "inspect", "change"]
-ConnectStage = Literal["url", "dns", "tcp", "proxy", "tls", "upgrade"]
+ConnectStage = Literal["url", "auth", "dns", "tcp", "proxy", "tls", "upgrade"]
 StallPhase = Literal["heartbeat", "first_event", "between_events", "send"]
 
 
@@ -152,7 +152,8 @@ class ConnectFailed(TriplaneError):
     """No WebSocket could be opened.
 
     Attributes:
-        stage: Where it failed: ``"url"``, ``"dns"``, ``"tcp"``, ``"proxy"``, ``"tls"`` or ``"upgrade"``.
+        stage: Where it failed: ``"url"``, ``"auth"`` (`Endpoint.refresh_key` gave no fresh key), ``"dns"``, ``"tcp"``,
+            ``"proxy"``, ``"tls"`` or ``"upgrade"``.
         status: The HTTP status with which the server, or a proxy, refused; else None.
         body: At most 2,000 characters of the refusal's body, else the empty string.
         retry_after: Seconds the server asked to wait (``Retry-After``), else None.
@@ -178,7 +179,7 @@ class ConnectFailed(TriplaneError):
     @property
     def is_transient(self) -> bool:
         """Whether the same attempt may succeed later: the network, an answer cut short, 408, 425, 429 and 5xx."""
-        if self.close is not None:
+        if self.close is not None or self.stage == "auth":
             return False
         if self.stage in ("dns", "tcp") or (self.stage in ("proxy", "upgrade") and self.status is None):
             return True
@@ -188,8 +189,11 @@ class ConnectFailed(TriplaneError):
     def is_auth_refusal(self) -> bool:
         """Whether the server does not let this key in: 401 or 403, or a close for that reason right after the 101.
 
+        Also true when a fresh key was needed and could not be had.
         A 403 can also mean that too many connections were opened, or too fast; servers do not say which.
         """
+        if self.stage == "auth":
+            return True
         return self.stage == "upgrade" and (self.status in (401, 403) or self.close is not None)
 
     @property

@@ -47,11 +47,18 @@ class EngineOptions:
         acquire_timeout: How long a run waits for a lane before `LimitReached`; infinite by default, since a queue
             of runs is ordinary.
         max_waiters: How many runs may wait for a lane at once; one more gets `LimitReached` at once.
-        tcp_timeout: For DNS and the TCP connection.
+        dns_timeout: For resolving the endpoint's name, or its proxy's.
+        tcp_timeout: For the TCP connection, to whichever of the name's addresses answers first.
         proxy_timeout: For a proxy to lead on to the endpoint.
         tls_timeout: For the TLS handshake.
         upgrade_timeout: For the HTTP upgrade to WebSocket.
+        refresh_timeout: For one call of `Endpoint.refresh_key`.
         dial_attempts: How often a transient failure to connect is tried in all, the first included.
+        dial_rate: Connections opened a second to one endpoint, once `dial_burst` of them were opened at once; the gaps
+            between them are up to half as long again, at random. Infinite for no limit.
+        dial_burst: How many connections to one endpoint may be opened at once after a rest.
+        forbidden_delay: Seconds after which an upgrade that was refused with 403 is tried once more, for services that
+            say so to those who open too many connections too fast; None: it is not.
         heartbeat_interval: The peer's silence after which a ping is sent.
         heartbeat_timeout: How much longer the silence may last before the connection is given up, so a dead peer
             is noticed within the sum of both.
@@ -74,11 +81,16 @@ class EngineOptions:
     max_connections: int = attrs.field(default=4, validator=_COUNT)
     acquire_timeout: float = attrs.field(default=math.inf, validator=_SECONDS)
     max_waiters: int = attrs.field(default=10_000, validator=_COUNT)
+    dns_timeout: float = attrs.field(default=10.0, validator=_SECONDS)
     tcp_timeout: float = attrs.field(default=10.0, validator=_SECONDS)
     proxy_timeout: float = attrs.field(default=10.0, validator=_SECONDS)
     tls_timeout: float = attrs.field(default=10.0, validator=_SECONDS)
     upgrade_timeout: float = attrs.field(default=15.0, validator=_SECONDS)
+    refresh_timeout: float = attrs.field(default=30.0, validator=_SECONDS)
     dial_attempts: int = attrs.field(default=3, validator=_COUNT)
+    dial_rate: float = attrs.field(default=20.0, validator=_number(least=0.001))
+    dial_burst: int = attrs.field(default=10, validator=_COUNT)
+    forbidden_delay: float | None = attrs.field(default=None, validator=attrs.validators.optional(_SECONDS))
     heartbeat_interval: float = attrs.field(default=10.0, validator=_SECONDS)
     heartbeat_timeout: float = attrs.field(default=10.0, validator=_SECONDS)
     send_timeout: float = attrs.field(default=60.0, validator=_SECONDS)

@@ -312,6 +312,10 @@ class Driver:
             close = lane.close_info()
             self._record(ConnectionDropped(lane.name, close.code, close.reason or str(fault)))
             raise
+        except ConnectFailed as refusal:
+            # Let in and put out at once: the same key would meet the same.
+            refusal.receipt = Receipt(self._boundary.sent, effects=self._reducer.effects, next="change")
+            raise
         # Not in a finally: when this is cancelled the answer is still on its way.
         self._exchanging = False
 

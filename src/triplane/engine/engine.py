@@ -308,7 +308,7 @@ async def open_engine(
             f"options= takes EngineOptions, not {type(chosen).__name__}: triplane.EngineOptions(…)"
         )
     source = rng or random.Random()  # noqa: S311  # ids and jitter, no secrets
-    dialler = Dialler(network or TcpNetwork(), chosen)
+    dialler = Dialler(network or TcpNetwork(), chosen, rng=source)
     async with open_background() as background:
         connections: _Connections = await background.start(_keep_connections, name="connections")
         pool = Pool(connections.nursery, dialler, chosen, source)

@@ -9,6 +9,7 @@ import trio
 
 from triplane.core.accumulator import ResponseAccumulator, ResponseSnapshot
 from triplane.core.errors import (
+    ConnectFailed,
     ConnectionLost,
     LimitReached,
     ProtocolViolation,
@@ -48,6 +49,7 @@ class BareLane:
         Cancelling it closes the connection, since part of the request may be on its way.
 
         Raises:
+            ConnectFailed: The server let us in and closed at once, because it refuses the key.
             ConnectionLost: The connection is over; the receipt says whether the request may have arrived.
             Stalled: The peer does not read.
             LimitReached: The request is larger than `max_request_size`.
@@ -74,6 +76,9 @@ class BareLane:
         except (ConnectionLost, Stalled) as error:
             boundary = LANE_BOUNDARIES["unsent" if unsent else "ambiguous"]
             error.receipt = Receipt(sent=boundary.sent, next=boundary.next)
+            raise
+        except ConnectFailed as error:
+            error.receipt = Receipt("nothing" if unsent else "ambiguous", next="change")
             raise
         self._turn = turn
         return turn
@@ -161,6 +166,10 @@ class Turn:
                 frames = await lane.receive()
             except (ConnectionLost, Stalled, ProtocolViolation) as error:
                 error.receipt = self._receipt()
+                self._broken = True
+                raise
+            except ConnectFailed as error:
+                error.receipt = attrs.evolve(self._receipt(), next="change")
                 self._broken = True
                 raise
             self._fold(FramesReceived(lane.name, frames).events)

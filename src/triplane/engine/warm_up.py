@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from triplane.core.accumulator import ResponseAccumulator
-from triplane.core.errors import ConnectionLost, ProtocolViolation, Stalled, TriplaneError
+from triplane.core.errors import ConnectFailed, ConnectionLost, ProtocolViolation, Stalled, TriplaneError
 from triplane.core.records import FramesReceived
 
 from .exchange import exchange
@@ -72,7 +72,7 @@ async def _warm(lease: Lease, agent: Agent, options: EngineOptions) -> bool:
     try:
         await exchange(lane, agent.warm_up_request(lane.stream_id), options=options, take=take)
         over = response.is_over
-    except (ConnectionLost, Stalled, ProtocolViolation):
+    except (ConnectFailed, ConnectionLost, Stalled, ProtocolViolation):
         # Harmless by contract: the lane is closed below and the first run sends its full request elsewhere.
         pass
     finally:

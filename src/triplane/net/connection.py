@@ -20,6 +20,7 @@ from triplane.protocol import DecodeError, UnknownEvent, decode_event
 
 from .guarded_stream import GuardedStream
 from .heartbeat import watch_peer
+from .refusal import AUTH_CLOSES, put_out, refusal_in
 from .wire_trio_websocket import TrioWebSocketWire
 
 if TYPE_CHECKING:
@@ -30,9 +31,7 @@ if TYPE_CHECKING:
 
     from .dial import Dialler
     from .endpoint import Endpoint
-
-
-_MAX_REDIRECTS = 5
+    from .opening import Opening
 
 
 @attrs.frozen
@@ -81,6 +80,8 @@ class Connection:
         self._round_trip: float | None = None
         self._requests = 0
         self._in_use = False
+        self._heard = False
+        self._ending: tuple[float, CloseInfo] | None = None
         self._busy = False
         self._idle_scope: trio.CancelScope | None = None
         self._released = trio.Event()
@@ -113,39 +114,31 @@ class Connection:
         """Dial, call `on_open` once the WebSocket is open, and return once it is closed.
 
         Raises:
-            ConnectFailed: It could not be opened. Once it was open, nothing but bugs raises.
+            ConnectFailed: It could not be opened, or the server closed it at once because it refuses the key. Once it
+                was open otherwise, nothing but bugs raises.
         """
-        resource = self.endpoint.resource
-        redirects = 0
+        opening = dialler.opening(self.endpoint)
         try:
             while True:
-                self._stream = GuardedStream(await dialler.dial(self.endpoint))
+                self._stream = GuardedStream(await opening.next_stream())
                 try:
-                    await self._run_wire(self._stream, resource, on_open)
-                except ConnectFailed as failure:
-                    target = None if failure.location is None else self.endpoint.redirected(failure.location)
-                    if target is None:
-                        raise
-                    redirects += 1
-                    if redirects > _MAX_REDIRECTS:
-                        failure.message = (
-                            f"{self.endpoint.url} was redirected more than {_MAX_REDIRECTS} times"
-                        )
-                        raise
-                    resource = target
+                    await self._run_wire(self._stream, opening, on_open)
+                except ConnectFailed as error:
+                    failure = error
                 else:
                     return
                 finally:
                     await trio.aclose_forcefully(self._stream)
+                await opening.answer(failure)
         finally:
             self._become("dial_failed" if self.state == "dialling" else "closed")
 
-    async def _run_wire(self, stream: GuardedStream, resource: str, on_open: Callable[[], None]) -> None:
+    async def _run_wire(self, stream: GuardedStream, opening: Opening, on_open: Callable[[], None]) -> None:
         wire = self._wire = TrioWebSocketWire(
-            stream, self.endpoint, resource, max_message_size=self._options.max_message_size
+            stream, opening.endpoint, opening.resource, max_message_size=self._options.max_message_size
         )
         async with trio.open_nursery() as nursery:
-            failure = await self._shake_hands(nursery, wire)
+            failure = await self._shake_hands(nursery, wire, stream)
             if failure is None:
                 self._opened_at = trio.current_time()
                 self._become("opened")
@@ -159,17 +152,21 @@ class Connection:
                         await wire.aclose()
             nursery.cancel_scope.cancel(reason="the connection is closing")
         # Raised out here, where it reaches the caller as one error and not as the nursery's group.
+        failure = failure or (self.fault.again() if isinstance(self.fault, ConnectFailed) else None)
         if failure is not None:
             raise failure
 
-    async def _shake_hands(self, nursery: trio.Nursery, wire: TrioWebSocketWire) -> ConnectFailed | None:
+    async def _shake_hands(
+        self, nursery: trio.Nursery, wire: TrioWebSocketWire, stream: GuardedStream
+    ) -> ConnectFailed | None:
         with trio.move_on_after(self._options.upgrade_timeout):
             try:
                 await nursery.start(self._run_until_over, wire)
             except ConnectFailed as failure:
                 return failure
             return None
-        return ConnectFailed(
+        # A refusal stands, even if it never comes to its end.
+        return refusal_in(self.endpoint.url, bytes(stream.head or b"")) or ConnectFailed(
             f"{self.endpoint.url} did not answer the upgrade within {self._options.upgrade_timeout:g} s"
             " (option upgrade_timeout)",
             stage="upgrade",
@@ -177,6 +174,7 @@ class Connection:
 
     async def _run_until_over(self, wire: TrioWebSocketWire, *, task_status: trio.TaskStatus[None]) -> None:
         await wire.run(task_status=task_status)
+        self._ending = (trio.current_time(), wire.close_info())
         if self.is_usable or self.state == "draining":
             self._become("lost")
         self._closing.set()
@@ -197,7 +195,7 @@ class Connection:
             with trio.CancelScope() as self._idle_scope:
                 try:
                     while all(map(_is_harmless, await wire.receive())):
-                        pass
+                        self._heard = True
                     self.poison(ProtocolViolation("the server sent a message that nobody had asked for"))
                 except (ConnectionLost, ProtocolViolation) as fault:
                     self.poison(fault)
@@ -260,7 +258,7 @@ class Connection:
         """
         wire = self._claim()
         try:
-            return await wire.receive()
+            frames = await wire.receive()
         except ProtocolViolation as violation:
             self.poison(violation)
             raise
@@ -269,11 +267,13 @@ class Connection:
             raise self._verdict() from None
         finally:
             self._busy = False
+        self._heard = True
+        return frames
 
     def poison(self, fault: TriplaneError) -> None:
         """Mark the connection as one whose state is no longer known: it can only be closed. Not a checkpoint."""
         if self.fault is None:
-            self.fault = fault
+            self.fault = (isinstance(fault, ConnectionLost) and self._put_out()) or fault
         if self.state not in ("closed", "dialling"):
             self._become("poison")
         self._closing.set()
@@ -295,6 +295,19 @@ class Connection:
             return self.fault.close
         return self._wire.close_info() if self._wire is not None else CloseInfo()
 
+    def _put_out(self) -> ConnectFailed | None:
+        """The refusal, if the server let us in and put us out at once, before it said anything else."""
+        if self._heard or self._wire is None or self._opened_at is None:
+            return None
+        moment, close = self._ending or (trio.current_time(), self._wire.close_info())
+        # Later it is something else: a server that closes idle connections, for instance.
+        at_once = moment - self._opened_at <= self._options.upgrade_timeout
+        # A "policy" may also be about what we sent.
+        answers_request = close.code == 1008 and self._requests > 0
+        if close.by != "peer" or close.code not in AUTH_CLOSES or not at_once or answers_request:
+            return None
+        return put_out(self.endpoint.url, close)
+
     def _claim(self) -> TrioWebSocketWire:
         if self._busy:
             raise trio.BusyResourceError(f"another task is using {self.name}")
@@ -306,7 +319,9 @@ class Connection:
 
     def _verdict(self) -> TriplaneError:
         """A fresh error with the facts of the fault: one exception object must not be raised in several tasks."""
-        fault = self.fault
+        fault = self.fault or self._put_out()
+        if isinstance(fault, ConnectFailed):
+            return fault.again()
         if isinstance(fault, Stalled):
             return Stalled(fault.message, phase=fault.phase, silence=fault.silence)
         if isinstance(fault, ConnectionLost):

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import os
+import random
 import socket
 import ssl
-from typing import TYPE_CHECKING, Protocol, final
+from typing import TYPE_CHECKING, Protocol, final, runtime_checkable
 
 import trio
 
 from triplane.core.errors import ConfigError, ConnectFailed
 
+from .happy_eyeballs import first_to_connect, in_order
+from .opening import Approach, Opening
 from .proxy import Proxy, open_tunnel, proxy_for
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from triplane.core.options import EngineOptions
 
@@ -33,9 +36,27 @@ class Network(Protocol):
         ...
 
 
+@runtime_checkable
+class Resolver(Protocol):
+    """A network that resolves names in a step of its own. One that does not gets names to connect to."""
+
+    async def resolve(self, host: str, port: int) -> Sequence[str]:
+        """The addresses of a host, at least one, in order of preference.
+
+        Raises:
+            OSError: There are none, or nobody knows.
+        """
+        ...
+
+
 @final
 class TcpNetwork:
-    """The real network: Trio's happy eyeballs over DNS and TCP."""
+    """The real network. Names are resolved as Trio resolves them: see `trio.socket.set_custom_hostname_resolver`."""
+
+    async def resolve(self, host: str, port: int) -> Sequence[str]:
+        """See `Resolver.resolve`."""
+        found = await trio.socket.getaddrinfo(host, port, type=trio.socket.SOCK_STREAM)
+        return [str(address[0]) for *_, address in found]
 
     async def connect(self, host: str, port: int) -> trio.abc.Stream:
         """See `Network.connect`."""
@@ -47,12 +68,24 @@ class Dialler:
     """Opens streams. Keeps the one TLS context, since building one costs tens of milliseconds."""
 
     def __init__(
-        self, network: Network, options: EngineOptions, environ: Mapping[str, str] | None = None
+        self,
+        network: Network,
+        options: EngineOptions,
+        environ: Mapping[str, str] | None = None,
+        rng: random.Random | None = None,
     ) -> None:
         self._network = network
         self._options = options
         self._environ = os.environ if environ is None else environ
+        self._rng = rng or random.Random()  # noqa: S311  # jitter, no secrets
         self._default_context: ssl.SSLContext | None = None
+        self._approaches: dict[Endpoint, Approach] = {}
+
+    def opening(self, endpoint: Endpoint) -> Opening:
+        """An attempt to open a WebSocket, which shares key and pace with all others to the endpoint."""
+        if endpoint not in self._approaches:
+            self._approaches[endpoint] = Approach(endpoint, self._options, self._rng)
+        return Opening(endpoint, self._approaches[endpoint], self, self._options)
 
     async def dial(self, endpoint: Endpoint) -> trio.abc.Stream:
         """Open a stream to an endpoint, through its proxy and through TLS where its URL says so.
@@ -79,15 +112,15 @@ class Dialler:
         return stream
 
     async def _connect(self, host: str, port: int) -> trio.abc.Stream:
+        addresses = await self._resolve(host, port)
         place = f"{host} port {port}"
         with trio.move_on_after(self._options.tcp_timeout):
             try:
-                return await self._network.connect(host, port)
+                if addresses is None:
+                    return await self._network.connect(host, port)
+                return await first_to_connect(addresses, lambda address: self._network.connect(address, port))
             except (socket.gaierror, UnicodeError) as error:
-                raise ConnectFailed(
-                    f"the name {host!r} could not be resolved ({error}); check the URL and the DNS",
-                    stage="dns",
-                ) from error
+                raise _unresolved(host, error) from error
             except OSError as error:
                 raise ConnectFailed(
                     f"no TCP connection to {place} ({_words(error)}); is a server running there?", stage="tcp"
@@ -95,6 +128,25 @@ class Dialler:
         raise ConnectFailed(
             f"no TCP connection to {place} within {self._options.tcp_timeout:g} s (option tcp_timeout)",
             stage="tcp",
+        )
+
+    async def _resolve(self, host: str, port: int) -> Sequence[str] | None:
+        """A host's addresses, in the order in which to try them; None if the network resolves names itself."""
+        if not isinstance(self._network, Resolver):
+            return None
+        with trio.move_on_after(self._options.dns_timeout):
+            try:
+                addresses = in_order(await self._network.resolve(host, port))
+            # UnicodeError is Python's word for a name that cannot be one; ValueError, here, for what is no address.
+            except (OSError, ValueError) as error:
+                raise _unresolved(host, error) from error
+            if not addresses:
+                raise _unresolved(host, "it has no addresses")
+            return addresses
+        raise ConnectFailed(
+            f"the name {host!r} was not resolved within {self._options.dns_timeout:g} s (option dns_timeout);"
+            " check the DNS",
+            stage="dns",
         )
 
     async def _lead_on(self, stream: trio.abc.Stream, proxy: Proxy, endpoint: Endpoint) -> None:
@@ -138,6 +190,12 @@ class Dialler:
         if self._default_context is None:
             self._default_context = ssl.create_default_context()
         return self._default_context
+
+
+def _unresolved(host: str, why: object) -> ConnectFailed:
+    return ConnectFailed(
+        f"the name {host!r} could not be resolved ({why}); check the URL and the DNS", stage="dns"
+    )
 
 
 def _words(error: BaseException) -> str:

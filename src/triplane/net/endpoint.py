@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import re
 import ssl
-from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from typing import Any, Literal, get_args
 from urllib.parse import urljoin, urlsplit, urlunsplit
 
 import attrs
@@ -17,7 +17,10 @@ from .proxy import Proxy
 
 Wire = Literal["trio-websocket"]
 Transport = Literal["websocket"]
+Region = Literal["us", "eu", "ae", "au", "in", "jp"]
+Service = Literal["openai", "azure", "xai"]
 
+_RESOURCE = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?\Z")
 _HEADER_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
 # No blanks at the ends: a key with a newline or a space pasted behind it is the classic mistake.
 _HEADER_VALUE = re.compile(r"(?:[\x21-\x7e](?:[\t\x20-\x7e]*[\x21-\x7e])?)?\Z")
@@ -67,6 +70,11 @@ def _check_key(_instance: object, _attribute: attrs.Attribute[Any], value: objec
         raise ConfigError(
             "api_key must be text that fits in an HTTP header: printable ASCII, not empty, no blanks at its ends"
         )
+
+
+def _check_hook(_instance: object, _attribute: attrs.Attribute[Any], value: object) -> None:
+    if value is not None and not callable(value):
+        raise ConfigError("refresh_key must be an async function that returns a fresh key")
 
 
 def _check_headers(_instance: object, _attribute: attrs.Attribute[Any], value: Mapping[str, str]) -> None:
@@ -151,6 +159,10 @@ class Endpoint:
         url: A base URL (``https://host/v1``) or a WebSocket URL (``wss://host/v1/responses``); always the latter
             once constructed.
         api_key: Sent as ``Authorization: Bearer …`` with the upgrade, else no such header.
+        refresh_key: An async function that returns a fresh key; called when the server refuses the key with 401 or 403,
+            and for the first one if `api_key` is None. Each connection that is refused asks once, and those that are
+            refused at the same time share one call; the fresh key is used from then on. It runs in a task of the engine,
+            for at most `EngineOptions.refresh_timeout`; if it fails, connecting fails with ``stage="auth"``.
         headers: More headers for the upgrade, such as ``OpenAI-Project``.
         wire: The WebSocket library.
         transport: ``"websocket"``.
@@ -167,6 +179,9 @@ class Endpoint:
 
     url: str = attrs.field(converter=_websocket_url)
     api_key: str | None = attrs.field(default=None, repr=False, kw_only=True, validator=_check_key)
+    refresh_key: Callable[[], Awaitable[str]] | None = attrs.field(
+        default=None, repr=False, kw_only=True, validator=_check_hook
+    )
     headers: Mapping[str, str] = attrs.field(
         factory=dict, kw_only=True, converter=_as_headers, validator=_check_headers
     )
@@ -233,25 +248,28 @@ class Endpoint:
         return pairs
 
     @classmethod
-    def from_env(cls, environ: Mapping[str, str] | None = None) -> Endpoint:
-        """The endpoint that the environment names, as OpenAI's own clients read it.
+    def from_env(cls, environ: Mapping[str, str] | None = None, *, service: Service = "openai") -> Endpoint:
+        """The endpoint that the environment names, in the names that the services' own clients read.
 
-        ``OPENAI_API_KEY`` is required; ``OPENAI_BASE_URL``, ``OPENAI_ORG_ID`` and ``OPENAI_PROJECT_ID`` are used
-        where they are set.
+        For OpenAI, ``OPENAI_API_KEY`` is required; ``OPENAI_BASE_URL``, ``OPENAI_ORG_ID`` and ``OPENAI_PROJECT_ID`` are
+        used where they are set. For Azure, ``AZURE_OPENAI_API_KEY`` and ``AZURE_OPENAI_ENDPOINT`` are required; for xAI,
+        ``XAI_API_KEY``. Which service it is, the environment does not decide: nothing goes to one that was not named.
 
         Raises:
-            ConfigError: There is no key.
+            ConfigError: Something required is not set.
         """
         source = os.environ if environ is None else environ
-        key = source.get("OPENAI_API_KEY")
-        if not key:
-            raise ConfigError(
-                "OPENAI_API_KEY is not set; set it, or pass an Endpoint to open_engine"
-                " (Endpoint.local(port) for a server of your own)"
+        if service == "azure":
+            return cls.azure(
+                _required(source, "AZURE_OPENAI_ENDPOINT"), api_key=_required(source, "AZURE_OPENAI_API_KEY")
             )
+        if service == "xai":
+            return cls.xai(_required(source, "XAI_API_KEY"))
+        if service != "openai":
+            raise ConfigError(f'service= takes "openai", "azure" or "xai", not {service!r}')
         return cls.openai(
-            key,
-            base_url=source.get("OPENAI_BASE_URL") or "https://api.openai.com/v1",
+            _required(source, "OPENAI_API_KEY"),
+            base_url=source.get("OPENAI_BASE_URL") or None,
             organization=source.get("OPENAI_ORG_ID") or None,
             project=source.get("OPENAI_PROJECT_ID") or None,
         )
@@ -261,25 +279,81 @@ class Endpoint:
         cls,
         api_key: str,
         *,
-        base_url: str = "https://api.openai.com/v1",
+        base_url: str | None = None,
+        region: Region | None = None,
         organization: str | None = None,
         project: str | None = None,
     ) -> Endpoint:
-        """OpenAI's own endpoint."""
+        """OpenAI's own endpoint.
+
+        Args:
+            api_key: The key.
+            base_url: Another base URL, by default ``https://api.openai.com/v1``.
+            region: Where data stays: the host is then ``eu.api.openai.com``, for instance (openai-python 3.52.0).
+            organization: Sent as ``OpenAI-Organization``.
+            project: Sent as ``OpenAI-Project``.
+
+        Raises:
+            ConfigError: Both a base URL and a region are given, or the region is unknown.
+        """
+        if region is not None:
+            if base_url is not None:
+                raise ConfigError("base_url= and region= both name a host; give one of them")
+            if region not in get_args(Region):
+                known = ", ".join(get_args(Region))
+                raise ConfigError(f"region= takes one of {known}, not {region!r}; for others pass base_url=")
+            base_url = f"https://{region}.api.openai.com/v1"
         named = {"OpenAI-Organization": organization, "OpenAI-Project": project}
-        return cls(base_url, api_key=api_key, headers={name: value for name, value in named.items() if value})
+        return cls(
+            base_url or "https://api.openai.com/v1",
+            api_key=api_key,
+            headers={name: value for name, value in named.items() if value},
+        )
 
     @classmethod
-    def azure(cls, resource: str, *, api_key: str) -> Endpoint:
-        """An Azure OpenAI resource; a key and an Entra token are both sent as a bearer token."""
-        return cls(f"https://{resource}.openai.azure.com/openai/v1", api_key=api_key)
+    def azure(
+        cls,
+        resource: str,
+        *,
+        api_key: str | None = None,
+        refresh_key: Callable[[], Awaitable[str]] | None = None,
+    ) -> Endpoint:
+        """An Azure OpenAI resource (Microsoft's WebSocket-mode page). It has no lanes: one response at a time.
+
+        Args:
+            resource: The resource's name, or the endpoint that Azure shows for it:
+                ``https://NAME.openai.azure.com``.
+            api_key: A key or an Entra token for the scope ``https://ai.azure.com/.default``; both are sent as a bearer
+                token.
+            refresh_key: See `Endpoint`; Entra tokens expire.
+
+        Raises:
+            ConfigError: The resource can be neither.
+        """
+        base = resource if "://" in resource else f"https://{resource}.openai.azure.com"
+        path = urlsplit(base).path.strip("/")
+        if "://" not in resource and not _RESOURCE.match(resource):
+            raise ConfigError(f"{resource!r} cannot be the name of an Azure resource")
+        if path == "":
+            base = base.rstrip("/") + "/openai/v1"
+        return cls(base, api_key=api_key, refresh_key=refresh_key)
 
     @classmethod
     def xai(cls, api_key: str) -> Endpoint:
-        """The endpoint of xAI, which ends connections after 25 minutes (xAI WebSocket-mode guide)."""
+        """The endpoint of xAI, which ends connections after 25 minutes (xAI WebSocket-mode guide). It has no lanes."""
         return cls("https://api.x.ai/v1", api_key=api_key, max_age=24 * 60.0)
 
     @classmethod
     def local(cls, port: int, *, api_key: str | None = None) -> Endpoint:
         """A server on this machine's loopback, such as `triplane.server`'s."""
         return cls(f"ws://127.0.0.1:{port}/v1/responses", api_key=api_key)
+
+
+def _required(environ: Mapping[str, str], name: str) -> str:
+    value = environ.get(name)
+    if not value:
+        raise ConfigError(
+            f"{name} is not set; set it, or pass an Endpoint to open_engine"
+            " (Endpoint.local(port) for a server of your own)"
+        )
+    return value

@@ -12,6 +12,8 @@ from typing import final
 import trio
 
 _MAX_HEAD = 16_384
+# More than any honest answer to an upgrade, refusals with a page of HTML included, and what may follow it in one read.
+_MAX_HANDSHAKE = 256 * 1024
 
 
 @final
@@ -91,7 +93,11 @@ class GuardedStream(trio.abc.Stream):
         await self._transport.wait_send_all_might_not_block()
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
-        """Receive; see `trio.abc.ReceiveStream`."""
+        """Receive; see `trio.abc.ReceiveStream`. A handshake that grows without end is cut off."""
+        if self.head is not None and self.bytes_received > _MAX_HANDSHAKE:
+            self.ended.set()
+            await trio.lowlevel.checkpoint()
+            return b""
         self.waiting_since = trio.current_time()
         try:
             data = await self._transport.receive_some(max_bytes)

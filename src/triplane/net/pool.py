@@ -293,6 +293,8 @@ class Pool:
             try:
                 failure = await self._run_after_attempts(place, name, dial)
                 if failure is not None:
+                    # Again: a connection that was open and put out at once is no longer among them.
+                    self._dials.add(dial)
                     self._dial_failed(place, failure)
                     await trio.sleep_until(place.dial_not_before)
             finally:

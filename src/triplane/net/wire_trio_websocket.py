@@ -15,7 +15,6 @@ against was measured on trio-websocket 0.12.2:
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, TypeVar, final
 
 import h11
@@ -24,27 +23,16 @@ from trio_websocket import ConnectionClosed, ConnectionRejected, WebSocketConnec
 from wsproto.utilities import LocalProtocolError, ProtocolError
 
 from triplane.core.errors import CloseInfo, ConnectFailed, ConnectionLost, ProtocolViolation
-from triplane.protocol import retry_delay
+
+from .refusal import refusal_in, refused
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from .endpoint import Endpoint
     from .guarded_stream import GuardedStream
 
 # Messages that may wait for us before the library stops reading, and with that stops answering pings.
 _QUEUE = 1_024
-_MAX_BODY = 2_000
 Leaf = TypeVar("Leaf", bound=BaseException)
-
-_STATUS_LINE = re.compile(rb"HTTP/1\.[01] (\d{3})[ \r\n]")
-_ADVICE = {
-    401: "check the API key",
-    403: "the key is not allowed here, or too many connections were opened too fast",
-    404: "this URL has no Responses endpoint in WebSocket mode; check the path",
-    426: "this server offers no WebSocket here",
-    429: "the server limits how often one may connect",
-}
 
 
 @final
@@ -96,7 +84,7 @@ class TrioWebSocketWire:
         finally:
             await trio.aclose_forcefully(self._stream)
         if rejection is not None:
-            raise self._refused(rejection.status_code, rejection.headers, rejection.body or b"")
+            raise refused(self._endpoint.url, rejection.status_code, rejection.headers, rejection.body or b"")
         if not handshaken:
             raise self._cut_short()
 
@@ -184,32 +172,12 @@ class TrioWebSocketWire:
         return self._websocket
 
     def _cut_short(self) -> ConnectFailed:
-        head = bytes(self._stream.head or b"")
-        status = _STATUS_LINE.match(head)
         # A refusal whose body has no declared length ends with the stream, and the library then drops it.
-        if status is not None and status[1] != b"101":
-            lines, _, body = head.partition(b"\r\n\r\n")
-            pairs = [line.partition(b":") for line in lines.split(b"\r\n")[1:]]
-            return self._refused(int(status[1]), [(name, value.strip()) for name, _, value in pairs], body)
+        refusal = refusal_in(self._endpoint.url, bytes(self._stream.head or b""))
+        if refusal is not None:
+            return refusal
         why = self._protocol_error or "the connection ended before the upgrade was answered"
         return ConnectFailed(f"no WebSocket at {self._endpoint.url}: {why}", stage="upgrade", status=None)
-
-    def _refused(self, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> ConnectFailed:
-        values = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in headers}
-        location = values.get("location") if 300 <= status < 400 else None
-        advice = _ADVICE.get(status, "see status and body")
-        if location is not None:
-            advice = (
-                "it redirects to another place, which gets no credentials; if you trust it, make it the URL"
-            )
-        return ConnectFailed(
-            f"the server at {self._endpoint.url} refused the WebSocket with HTTP status {status}: {advice}",
-            stage="upgrade",
-            status=status,
-            body=body.decode(errors="replace")[:_MAX_BODY],
-            retry_after=retry_delay(values),
-            location=location,
-        )
 
 
 def _first(group: BaseExceptionGroup[Leaf]) -> Leaf:
