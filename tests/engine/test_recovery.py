@@ -117,7 +117,8 @@ async def test_a_stall_is_named_by_its_phase(bench, autojump_clock) -> None:
 @pytest.mark.parametrize("code", [1008, 1009])
 async def test_a_close_that_would_come_again_is_not_tried_again(bench, autojump_clock, code) -> None:
     agent, _executed = make_agent()
-    async with bench(faults=[CloseSocket(0, code=code)]) as b:
+    async with bench(faults=[CloseSocket(0, code=code, nth=2)]) as b:
+        await b.engine.run(agent, "hello")
         with pytest.raises(triplane.ConnectionLost) as caught:
             await b.engine.run(agent, "hello")
 

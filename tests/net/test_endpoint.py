@@ -120,3 +120,74 @@ def test_the_named_endpoints() -> None:
     assert "wss://res.openai.azure.com/openai/v1/responses" == Endpoint.azure("res", api_key="k").url
     assert "wss://api.x.ai/v1/responses" == Endpoint.xai("k").url
     assert "ws://127.0.0.1:99/v1/responses" == Endpoint.local(99).url
+
+
+@pytest.mark.parametrize("region", ["us", "eu", "ae", "au", "in", "jp"])
+def test_where_data_stays(region) -> None:
+    assert f"wss://{region}.api.openai.com/v1/responses" == Endpoint.openai("k", region=region).url
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"region": "mars"}, "region= takes one of us, eu, ae, au, in, jp"),
+        ({"region": "eu", "base_url": "https://h/v1"}, "give one of them"),
+    ],
+)
+def test_a_region_that_cannot_be_is_refused(settings, words) -> None:
+    with pytest.raises(ConfigError, match=words):
+        Endpoint.openai("k", **settings)
+
+
+@pytest.mark.parametrize(
+    ("resource", "url"),
+    [
+        ("my-resource", "wss://my-resource.openai.azure.com/openai/v1/responses"),
+        ("https://r.openai.azure.com/", "wss://r.openai.azure.com/openai/v1/responses"),
+        ("https://r.openai.azure.com/openai/v1/", "wss://r.openai.azure.com/openai/v1/responses"),
+        ("https://r.openai.azure.us", "wss://r.openai.azure.us/openai/v1/responses"),
+    ],
+)
+def test_an_azure_resource_by_name_or_by_url(resource, url) -> None:
+    endpoint = Endpoint.azure(resource, api_key="k")
+
+    assert (url, 55 * 60) == (endpoint.url, endpoint.max_age)
+    # A key and an Entra token alike.
+    assert [(b"Authorization", b"Bearer k")] == endpoint.upgrade_headers()
+
+
+@pytest.mark.parametrize("resource", ["", "evil.example/", "a.b", "x@y", "-x", "a b", "r?"])
+def test_what_is_no_azure_resource_gets_no_key(resource) -> None:
+    with pytest.raises(ConfigError, match="cannot be the name of an Azure resource"):
+        Endpoint.azure(resource, api_key="k")
+
+
+def test_the_other_services_from_the_environment() -> None:
+    environ = {
+        "OPENAI_API_KEY": "o",
+        "AZURE_OPENAI_API_KEY": "a",
+        "AZURE_OPENAI_ENDPOINT": "https://r.openai.azure.com",
+        "XAI_API_KEY": "x",
+    }
+
+    assert Endpoint.azure("r", api_key="a") == Endpoint.from_env(environ, service="azure")
+    assert Endpoint.xai("x") == Endpoint.from_env(environ, service="xai")
+    assert Endpoint.openai("o") == Endpoint.from_env(environ)
+
+
+@pytest.mark.parametrize(
+    ("service", "environ", "name"),
+    [
+        ("azure", {"AZURE_OPENAI_API_KEY": "a"}, "AZURE_OPENAI_ENDPOINT"),
+        ("azure", {"AZURE_OPENAI_ENDPOINT": "https://r.openai.azure.com"}, "AZURE_OPENAI_API_KEY"),
+        ("xai", {"OPENAI_API_KEY": "o"}, "XAI_API_KEY"),
+    ],
+)
+def test_nothing_goes_to_a_service_that_was_not_named(service, environ, name) -> None:
+    with pytest.raises(ConfigError, match=f"^{name} is not set"):
+        Endpoint.from_env(environ, service=service)
+
+
+def test_an_unknown_service_is_refused() -> None:
+    with pytest.raises(ConfigError, match='takes "openai", "azure" or "xai"'):
+        Endpoint.from_env({}, service="other")  # type: ignore[arg-type]

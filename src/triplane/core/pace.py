@@ -6,7 +6,7 @@ import math
 
 import attrs
 
-# By how much the gap between two connections may be longer than the rate asks for. Several processes that lose their
+# By how much the gap after one that had to wait may be longer than the rate asks for. Several processes that lose their
 # connections at the same moment drift apart by it.
 _JITTER = 0.5
 
@@ -40,7 +40,8 @@ class Pace:
             now: Not before `ready_at`.
             jitter: A random number from 0 to 1.
         """
-        self._paid = max(self._paid, now) + (1 + _JITTER * jitter) / self.rate
+        had_to_wait = now <= self.ready_at()
+        self._paid = max(self._paid, now) + (1 + _JITTER * jitter * had_to_wait) / self.rate
 
     def keep_quiet(self, until: float) -> None:
         """Open none before a moment, since the server asked for it."""

@@ -76,6 +76,7 @@ class Connection:
         self._options = options
         self._stream: GuardedStream | None = None
         self._wire: TrioWebSocketWire | None = None
+        self._opening: Opening | None = None
         self._opened_at: float | None = None
         self._round_trip: float | None = None
         self._requests = 0
@@ -117,7 +118,7 @@ class Connection:
             ConnectFailed: It could not be opened, or the server closed it at once because it refuses the key. Once it
                 was open otherwise, nothing but bugs raises.
         """
-        opening = dialler.opening(self.endpoint)
+        opening = self._opening = dialler.opening(self.endpoint)
         try:
             while True:
                 self._stream = GuardedStream(await opening.next_stream())
@@ -297,15 +298,15 @@ class Connection:
 
     def _put_out(self) -> ConnectFailed | None:
         """The refusal, if the server let us in and put us out at once, before it said anything else."""
-        if self._heard or self._wire is None or self._opened_at is None:
+        if self._heard or self._wire is None or self._opening is None or self._opened_at is None:
             return None
         moment, close = self._ending or (trio.current_time(), self._wire.close_info())
         # Later it is something else: a server that closes idle connections, for instance.
         at_once = moment - self._opened_at <= self._options.upgrade_timeout
-        # A "policy" may also be about what we sent.
-        answers_request = close.code == 1008 and self._requests > 0
-        if close.by != "peer" or close.code not in AUTH_CLOSES or not at_once or answers_request:
+        if close.by != "peer" or close.code not in AUTH_CLOSES or not at_once:
             return None
+        # Noted now: the next connection may be dialled before the task of this one has come to its end.
+        self._opening.put_out()
         return put_out(self.endpoint.url, close)
 
     def _claim(self) -> TrioWebSocketWire:

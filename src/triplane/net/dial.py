@@ -17,7 +17,7 @@ from .opening import Approach, Opening
 from .proxy import Proxy, open_tunnel, proxy_for
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from triplane.core.options import EngineOptions
 
@@ -199,7 +199,13 @@ def _unresolved(host: str, why: object) -> ConnectFailed:
 
 
 def _words(error: BaseException) -> str:
-    """What an error says, the causes of a failed happy-eyeballs race included."""
-    causes = error.__cause__.exceptions if isinstance(error.__cause__, BaseExceptionGroup) else (error,)
-    seen = dict.fromkeys(str(cause) or type(cause).__name__ for cause in causes)
-    return "; ".join(seen)
+    """What an error says; of a lost race, what each attempt met."""
+    return "; ".join(dict.fromkeys(_causes(error)))
+
+
+def _causes(error: BaseException) -> Iterator[str]:
+    if isinstance(error.__cause__, BaseExceptionGroup):
+        for cause in error.__cause__.exceptions:
+            yield from _causes(cause)
+    else:
+        yield str(error) or type(error).__name__

@@ -7,6 +7,7 @@ look the same. Here the addresses are known already.
 from __future__ import annotations
 
 import ipaddress
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -19,19 +20,17 @@ _DELAY: Final = 0.25
 
 
 def in_order(addresses: Sequence[str]) -> list[str]:
-    """The addresses in the order in which they are tried: as resolved, but IPv6 and IPv4 in turns."""
-    first: list[str] = []
-    second: list[str] = []
-    for address in dict.fromkeys(addresses):
-        same = not first or _version(address) == _version(first[0])
-        (first if same else second).append(address)
-    alternating = [address for pair in zip(first, second, strict=False) for address in pair]
-    paired = len(alternating) // 2
-    return [*alternating, *first[paired:], *second[paired:]]
+    """The addresses in the order in which they are tried: as resolved, but IPv6 and IPv4 in turns.
 
-
-def _version(address: str) -> int:
-    return ipaddress.ip_address(address.partition("%")[0]).version
+    Raises:
+        ValueError: One is no address.
+    """
+    versions = {address: ipaddress.ip_address(address.partition("%")[0]).version for address in addresses}
+    preferred = next(iter(versions.values()), None)
+    first = [address for address, version in versions.items() if version == preferred]
+    second = [address for address, version in versions.items() if version != preferred]
+    turns = zip_longest(first, second)
+    return [address for turn in turns for address in turn if address is not None]
 
 
 async def first_to_connect(

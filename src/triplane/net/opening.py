@@ -90,7 +90,6 @@ class Opening:
         await trio.lowlevel.checkpoint()
         key = self.endpoint.api_key
         if failure.close is not None:
-            self._approach.credentials.put_out(key)
             raise failure
         if failure.location is not None:
             self._follow(failure.location, failure)
@@ -104,6 +103,10 @@ class Opening:
             if failure.is_transient and failure.retry_after is not None:
                 self._keep_quiet(min(failure.retry_after, self._options.backoff_limit))
             raise failure
+
+    def put_out(self) -> None:
+        """Note that the key was refused after the handshake: the next connection asks for a fresh one first."""
+        self._approach.credentials.put_out(self.endpoint.api_key)
 
     def _keep_quiet(self, seconds: float) -> None:
         # For all connections to this endpoint: what the server said of one it would say of the next.

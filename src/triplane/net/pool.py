@@ -336,6 +336,9 @@ class Pool:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._retire_when_old, place, lane)
                 failure = await self._run_connection(lane, on_open)
+                if failure is not None and failure.close is not None:
+                    # Let in and put out at once. Before the lane's end has the next in line meet the same.
+                    self._dial_failed(place, failure)
                 nursery.cancel_scope.cancel(reason="the connection is closed")
         finally:
             if lane in place.lanes:

@@ -20,7 +20,8 @@ MAX_BODY: Final = 2_000
 # private codes after 401 and 403 (OGX), and the registered "unauthorized".
 AUTH_CLOSES: Final = frozenset({1008, 3000, 4401, 4403})
 
-_STATUS_LINE = re.compile(rb"HTTP/1\.[01] (\d{3})[ \r\n]")
+# 101 is none, and what is below 200 otherwise has its real answer still to come.
+_STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([2-9]\d\d)[ \r\n]")
 _NO_WEBSOCKET = "something answers at this URL, but not in WebSocket mode; check the host and the path"
 _ADVICE: Final = {
     200: _NO_WEBSOCKET,
@@ -68,7 +69,7 @@ def refusal_in(url: str, head: bytes) -> ConnectFailed | None:
     status had been there.
     """
     match = _STATUS_LINE.match(head)
-    if match is None or match[1] == b"101":
+    if match is None:
         return None
     lines, _, body = head.partition(b"\r\n\r\n")
     pairs = [line.partition(b":") for line in lines.split(b"\r\n")[1:]]

@@ -71,9 +71,14 @@ class TrioWebSocketWire:
                     max_message_size=self._max_message_size,
                     receive_buffer_size=None,
                 )
-                handshaken = True
-                self._stream.forget_head()
-                task_status.started()
+                # The library lets HTTP/1.0 pass, which has no upgrade (RFC 6455 section 4.1 asks for 1.1).
+                handshaken = bytes(self._stream.head or b"").startswith(b"HTTP/1.1 ")
+                if handshaken:
+                    self._stream.forget_head()
+                    task_status.started()
+                else:
+                    self._protocol_error = "the upgrade was not answered in HTTP/1.1"
+                    nursery.cancel_scope.cancel(reason="the peer does not speak HTTP/1.1")
         except* ConnectionRejected as group:
             rejection = _first(group)
         except* (ProtocolError, h11.ProtocolError) as group:
