@@ -51,8 +51,8 @@ from triplane.ledger.memory import MemoryLedger as MemoryLedger
 from triplane.net.connection import ConnectionStatistics as ConnectionStatistics
 from triplane.net.dial import Network as Network
 from triplane.net.endpoint import Endpoint as Endpoint
-from triplane.net.lane import LaneStatistics as LaneStatistics
-from triplane.net.pool import PoolStatistics as PoolStatistics
+from triplane.net.statistics import LaneStatistics as LaneStatistics
+from triplane.net.statistics import PoolStatistics as PoolStatistics
 from triplane.protocol.settings import ModelSettings as ModelSettings
 from triplane.tools import Tool as Tool
 from triplane.tools import ToolContext as ToolContext

@@ -9,7 +9,14 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from triplane.core.assignment import Assign, Dial, LaneView, Waiter, plan
+from triplane.core import assignment
+from triplane.core.assignment import Action, Assign, ConnectionView, Dial, LaneView, Waiter
+
+
+def plan(lanes, waiters, *, dialling: int, max_connections: int) -> list[Action]:
+    """Where each connection has one lane."""
+    connections = [ConnectionView(f"connection of {view.lane}", (view,)) for view in lanes]
+    return assignment.plan(connections, waiters, dialling=dialling, max_connections=max_connections)
 
 
 def free(lane: str, caches: str | None = None, *, warm: str | None = None, live: bool = False) -> LaneView:
@@ -20,7 +27,7 @@ LEASED = LaneView("leased", "leased")
 RESERVED = LaneView("reserved", "reserved", "resp_r", None, caches_live_chain=True)
 
 
-def served(actions: list[Assign | Dial]) -> dict[int, str]:
+def served(actions: list[Action]) -> dict[int, str]:
     return {action.ticket: action.lane for action in actions if isinstance(action, Assign)}
 
 

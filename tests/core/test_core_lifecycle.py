@@ -29,11 +29,12 @@ poisoned    -       -            poisoned  poisoned  poisoned  closed
 closed      -       -            closed    closed    closed    closed
 """
 LANE = """
-            lease   reserve   resume  take    release  lose
-free        leased  -         -       -       -        gone
-leased      -       reserved  -       -       free     gone
-reserved    -       -         leased  leased  free     gone
-gone        -       gone      -       -       gone     gone
+            lease   reserve   resume  take    release  abandon   drained  lose
+free        leased  -         -       -       -        -         -        gone
+leased      -       reserved  -       -       free     draining  -        gone
+reserved    -       -         leased  leased  free     -         -        gone
+draining    -       -         -       -       -        -         free     gone
+gone        -       gone      -       -       gone     gone      gone     gone
 """
 
 

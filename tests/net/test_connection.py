@@ -343,10 +343,10 @@ async def test_two_tasks_in_one_connection_are_told(rig, nursery, autojump_clock
     r.connection.begin_use()
     nursery.start_soon(r.connection.receive)
     await trio.testing.wait_all_tasks_blocked()
-    with pytest.raises(trio.BusyResourceError, match="another task is using c1"):
+    with pytest.raises(trio.BusyResourceError, match="another task is receiving from c1"):
         await r.connection.receive()
-    with pytest.raises(trio.BusyResourceError):
-        await r.connection.send("x")
+    await r.connection.send("a steer")
+    assert "a steer" == (await r.peer.next_event()).data
     await r.peer.text("x")
 
 

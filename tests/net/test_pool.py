@@ -139,5 +139,7 @@ async def test_a_pool_and_its_parts_describe_themselves(bench, autojump_clock) -
         shown = repr(b.engine)
         (lane,) = b.engine.statistics().pool.lanes
 
-    assert "1 connections, 0 being opened; lanes: 1 leased, 0 reserved, 0 free; 0 waiting" in shown
+    assert (
+        "1 connections, 0 being opened; lanes: 1 leased, 0 reserved, 0 draining, 0 free; 0 waiting" in shown
+    )
     assert ("c1", "c1", "leased", "lane") == (lane.name, lane.connection, lane.state, lane.holder)

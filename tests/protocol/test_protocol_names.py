@@ -128,6 +128,7 @@ def test_import_creates_no_class_that_is_not_asked_for() -> None:
             "_compile",
             "_families",
             "_wire",
+            "addressing",
             "codec",
             "errors",
             "events",

@@ -11,8 +11,8 @@ from typing import Final, Literal, TypeVar
 ConnectionState = Literal["dialling", "open", "draining", "poisoned", "closed"]
 ConnectionInput = Literal["opened", "dial_failed", "drain", "poison", "lost", "closed"]
 
-LaneState = Literal["free", "leased", "reserved", "gone"]
-LaneInput = Literal["lease", "reserve", "resume", "take", "release", "lose"]
+LaneState = Literal["free", "leased", "reserved", "draining", "gone"]
+LaneInput = Literal["lease", "reserve", "resume", "take", "release", "abandon", "drained", "lose"]
 
 # draining: finishes what it has, takes nothing new. poisoned: what the peer or we have sent is no longer known to be
 # whole, so the only thing left to do is to close.
@@ -25,12 +25,14 @@ CONNECTION_TRANSITIONS: Final[dict[ConnectionState, dict[ConnectionInput, Connec
 }
 
 # reserved: the run's tools are running; the lane still caches the head of its chain and is given back to it when it
-# resumes, unless somebody who waited took it in the meantime.
+# resumes, unless somebody who waited took it in the meantime. draining: its holder left in mid-response; what is still
+# coming would be taken for the answer to the next request, so it is read and dropped first.
 LANE_TRANSITIONS: Final[dict[LaneState, dict[LaneInput, LaneState]]] = {
     "free": {"lease": "leased", "lose": "gone"},
-    "leased": {"reserve": "reserved", "release": "free", "lose": "gone"},
+    "leased": {"reserve": "reserved", "release": "free", "abandon": "draining", "lose": "gone"},
     "reserved": {"resume": "leased", "take": "leased", "release": "free", "lose": "gone"},
-    "gone": {"release": "gone", "reserve": "gone", "lose": "gone"},
+    "draining": {"drained": "free", "lose": "gone"},
+    "gone": {"release": "gone", "reserve": "gone", "abandon": "gone", "drained": "gone", "lose": "gone"},
 }
 
 State = TypeVar("State", ConnectionState, LaneState)

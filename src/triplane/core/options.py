@@ -7,7 +7,7 @@ impose, since they protect something that callers share.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 
@@ -33,6 +33,14 @@ def _number(*, least: float, whole: bool = False, most: float = math.inf) -> Cal
     return check
 
 
+def _one_of(*accepted: str) -> Callable[..., None]:
+    def check(_instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+        if value not in accepted:
+            raise ConfigError(f"{attribute.name} must be {' or '.join(map(repr, accepted))}, not {value!r}")
+
+    return check
+
+
 _SECONDS = _number(least=0.001)
 _COUNT = _number(least=1, whole=True)
 _COUNT_FROM_ZERO = _number(least=0, whole=True)
@@ -44,6 +52,8 @@ class EngineOptions:
 
     Attributes:
         max_connections: WebSockets open at once to one endpoint; dialled when needed.
+        lanes_per_connection: Lanes on each of them, where the server has lanes (see `Endpoint.lanes`); at most 16,
+            since no more responses are in flight on one connection. With 1 no lane gets a name.
         acquire_timeout: How long a run waits for a lane before `LimitReached`; infinite by default, since a queue
             of runs is ordinary.
         max_waiters: How many runs may wait for a lane at once; one more gets `LimitReached` at once.
@@ -71,7 +81,17 @@ class EngineOptions:
         max_message_size: The largest message accepted; a final event repeats the whole response.
         max_request_size: The largest request sent; OpenAI closes with 1009 above 16 MiB.
         max_unread: How far a run's slowest required reader may fall behind before the run stops reading its
-            socket.
+            socket. On a shared connection with ``slow_lane="spill"`` the run goes on reading: its log has what the
+            reader has yet to see.
+        slow_lane: What happens when a lane of a shared connection is not read. ``"spill"``: what comes for it is kept
+            as long as it fits in `max_connection_buffer` with what waits for the other lanes. ``"fail"``: beyond
+            `max_lane_buffer` that lane alone fails with `LimitReached`.
+        max_lane_buffer: What may wait for one lane of a shared connection, with ``slow_lane="fail"``.
+        max_connection_buffer: What may wait for all lanes of a shared connection; beyond it the lane for which most is
+            waiting fails with `LimitReached`. A single message may be larger.
+        drain_timeout: How long the answer to a request whose run was cancelled is read off before its lane is given
+            up: its connection, if it has no other lanes. Longer would keep a place from others to save one handshake,
+            and nobody knows whether the server goes on generating once nobody listens.
         replay_attempts: How often a turn is tried again after a lost connection or a passing server error.
         backoff_base: The second retry waits about this long (the first is immediate); each later one twice as
             long as the one before, times a random factor between 0.75 and 1.
@@ -79,6 +99,7 @@ class EngineOptions:
     """
 
     max_connections: int = attrs.field(default=4, validator=_COUNT)
+    lanes_per_connection: int = attrs.field(default=1, validator=_number(least=1, whole=True, most=16))
     acquire_timeout: float = attrs.field(default=math.inf, validator=_SECONDS)
     max_waiters: int = attrs.field(default=10_000, validator=_COUNT)
     dns_timeout: float = attrs.field(default=10.0, validator=_SECONDS)
@@ -101,6 +122,10 @@ class EngineOptions:
     max_message_size: int = attrs.field(default=64 * 2**20, validator=_COUNT)
     max_request_size: int = attrs.field(default=16 * 2**20, validator=_COUNT)
     max_unread: int = attrs.field(default=4 * 2**20, validator=_COUNT)
+    slow_lane: Literal["spill", "fail"] = attrs.field(default="spill", validator=_one_of("spill", "fail"))
+    max_lane_buffer: int = attrs.field(default=4 * 2**20, validator=_COUNT)
+    max_connection_buffer: int = attrs.field(default=64 * 2**20, validator=_COUNT)
+    drain_timeout: float = attrs.field(default=5.0, validator=_SECONDS)
     replay_attempts: int = attrs.field(default=4, validator=_COUNT_FROM_ZERO)
     backoff_base: float = attrs.field(default=0.5, validator=_SECONDS)
     backoff_limit: float = attrs.field(default=30.0, validator=_SECONDS)

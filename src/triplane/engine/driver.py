@@ -52,6 +52,8 @@ from triplane.tools import AgentRunner, run_calls
 from .exchange import exchange
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from triplane.core.outcome import ToolCall, ToolOutcome
     from triplane.core.records import Body, Item, RetractReason
     from triplane.core.reducer import RunState
@@ -106,7 +108,6 @@ class Driver:
         self._rng = surroundings.rng
         self._runner = surroundings.runner
         self._reducer = RunReducer()
-        self._exchanging = False
         self._sending_began = False
         self._continues = False
         self._last_lane: Lane | None = None
@@ -131,7 +132,7 @@ class Driver:
         """Run the loop to its end and return the final state.
 
         The log is durable before this returns or raises a `TriplaneError`. Cancelling it ends the run as
-        ``"cancelled"``; a lane whose answer is still on its way is closed, every other one goes back to the pool.
+        ``"cancelled"``; its lane goes back to the pool, which reads off what is still on its way.
 
         Raises:
             TriplaneError: The run cannot go on; its receipt says what happened.
@@ -237,7 +238,7 @@ class Driver:
         if before is not None and not before.is_usable and self._reducer.head is not None:
             # It died while the tools ran.
             close = before.close_info()
-            self._record(ConnectionDropped(before.name, close.code, close.reason))
+            self._record(ConnectionDropped(before.connection_name, close.code, close.reason))
         head = self._reducer.head
         try:
             lane = await self._lease.acquire(
@@ -283,7 +284,7 @@ class Driver:
             RequestSent(
                 turn,
                 attempt,
-                lane.name,
+                lane.connection_name,
                 plan.kind,
                 plan.reason,
                 plan.previous_response_id,
@@ -295,32 +296,28 @@ class Driver:
         await self._feed.log.durable()
         # Looked at without a checkpoint before the send: a connection that is gone by now gets no byte.
         self._sending_began = lane.is_usable
-        self._exchanging = True
         try:
             await exchange(
                 lane,
                 request,
                 options=self._options,
                 take=lambda frames: self._take(lane, frames),
-                make_room=self._feed.make_room,
+                make_room=self._make_room(lane),
             )
         except (ConnectionLost, Stalled, ProtocolViolation) as fault:
             self._lease.abandon(fault)
-            self._exchanging = False
             self._last_lane = None
             self._keep_head(None)
             close = lane.close_info()
-            self._record(ConnectionDropped(lane.name, close.code, close.reason or str(fault)))
+            self._record(ConnectionDropped(lane.connection_name, close.code, close.reason or str(fault)))
             raise
         except ConnectFailed as refusal:
             # Let in and put out at once: the same key would meet the same.
             refusal.receipt = Receipt(self._boundary.sent, effects=self._reducer.effects, next="change")
             raise
-        # Not in a finally: when this is cancelled the answer is still on its way.
-        self._exchanging = False
 
     def _take(self, lane: Lane, frames: tuple[str, ...]) -> bool:
-        self._record(FramesReceived(lane.name, frames))
+        self._record(FramesReceived(lane.connection_name, frames))
         response = self._reducer.response
         if response.undecodable is not None:
             raise ProtocolViolation(
@@ -333,6 +330,11 @@ class Driver:
         lane.remember(head.response_id if head else None)
         self._keep_head(head.response_id if head else None)
         return True
+
+    def _make_room(self, lane: Lane) -> Callable[[], Awaitable[None]] | None:
+        """What may delay reading. Not a slow reader of the run where that would not hold up the server: the log has it."""
+        spills = lane.is_shared and self._options.slow_lane == "spill"
+        return None if spills else self._feed.make_room
 
     def _keep_head(self, head: str | None) -> None:
         self._pool.keep_head(self._kept_head, head)
@@ -406,10 +408,7 @@ class Driver:
 
     def _give_lane_back(self) -> None:
         self._keep_head(None)
-        if self._exchanging:
-            self._lease.abandon(ConnectionLost("a run was cancelled in the middle of a response"))
-        else:
-            self._lease.release()
+        self._lease.release()
 
     def _record(self, body: Body) -> None:
         self._reducer.apply(self._feed.append(body))

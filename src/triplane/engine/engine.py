@@ -16,7 +16,8 @@ from triplane.core.options import EngineOptions
 from triplane.ledger.memory import MemoryLedger
 from triplane.net.dial import Dialler, Network, TcpNetwork
 from triplane.net.endpoint import Endpoint
-from triplane.net.pool import Pool, PoolStatistics
+from triplane.net.pool import Pool
+from triplane.net.statistics import PoolStatistics
 
 from .agent import Agent
 from .background import open_background

@@ -41,7 +41,7 @@ class BareLane:
     @property
     def connection(self) -> str:
         """The connection's name, as in the statistics."""
-        return self._lease.lane.name if self._lease.lane is not None else ""
+        return self._lease.lane.connection_name if self._lease.lane is not None else ""
 
     async def create(self, request: ResponseCreate) -> Turn:
         """Send a request and return its turn, whose events are then read from it.
@@ -61,6 +61,8 @@ class BareLane:
             raise trio.ClosedResourceError("this lane was given back")
         if self._turn is not None and not self._turn.is_over:
             raise trio.BusyResourceError("the turn before is not over; read it to its end first")
+        if lane.stream_id is not None:
+            request = attrs.evolve(request, stream_id=lane.stream_id)
         text = encode(request).decode()
         if len(text.encode()) > self._options.max_request_size:
             raise LimitReached(
@@ -84,8 +86,6 @@ class BareLane:
         return turn
 
     def _leave(self) -> None:
-        if self._turn is not None and not self._turn.is_over:
-            self._lease.abandon(ConnectionLost("a lane was left in the middle of a response"))
         self._lease.release()
 
 
@@ -172,7 +172,7 @@ class Turn:
                 error.receipt = attrs.evolve(self._receipt(), next="change")
                 self._broken = True
                 raise
-            self._fold(FramesReceived(lane.name, frames).events)
+            self._fold(FramesReceived(lane.connection_name, frames).events)
             if self._response.is_over:
                 ended_well = self._response.status in ("completed", "incomplete")
                 lane.remember(self._response.id if ended_well else None)

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING
 import trio
 
 from triplane.core.accumulator import ResponseAccumulator
-from triplane.core.errors import ConnectFailed, ConnectionLost, ProtocolViolation, Stalled, TriplaneError
+from triplane.core.errors import (
+    ConnectFailed,
+    ConnectionLost,
+    LimitReached,
+    ProtocolViolation,
+    Stalled,
+    TriplaneError,
+)
 from triplane.core.records import FramesReceived
 
 from .exchange import exchange
@@ -64,22 +71,20 @@ async def _warm(lease: Lease, agent: Agent, options: EngineOptions) -> bool:
     response = ResponseAccumulator()
 
     def take(frames: tuple[str, ...]) -> bool:
-        for event in FramesReceived(lane.name, frames).events:
+        for event in FramesReceived(lane.connection_name, frames).events:
             response.apply(event)
         return response.is_over or response.undecodable is not None
 
-    over = False
     try:
         await exchange(lane, agent.warm_up_request(lane.stream_id), options=options, take=take)
-        over = response.is_over
-    except (ConnectFailed, ConnectionLost, Stalled, ProtocolViolation):
-        # Harmless by contract: the lane is closed below and the first run sends its full request elsewhere.
-        pass
-    finally:
-        if not over:
-            lease.abandon(ConnectionLost("a warm-up was not answered"))
+    except (ConnectFailed, ConnectionLost, Stalled, ProtocolViolation, LimitReached) as fault:
+        # Harmless by contract: the lane is closed and the first run sends its full request elsewhere.
+        lease.abandon(fault)
+        return False
+    if not response.is_over:
+        lease.abandon(ProtocolViolation("the answer to a warm-up was not an event"))
+        return False
     # A server that ignores ``generate`` answers with output; nothing may then continue from it.
-    is_warm = over and response.status == "completed" and response.id is not None and not response.output()
-    if over:
-        lane.remember(response.id if is_warm else None, warm_for=agent.fingerprint if is_warm else None)
+    is_warm = response.status == "completed" and response.id is not None and not response.output()
+    lane.remember(response.id if is_warm else None, warm_for=agent.fingerprint if is_warm else None)
     return is_warm

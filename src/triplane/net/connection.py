@@ -1,4 +1,7 @@
-"""One live WebSocket: its life, its one reader, and what is known about it."""
+"""One live WebSocket: its life, its one reader, and what is known about it.
+
+A connection knows nothing of lanes. Whoever has its only lane reads it, or the demultiplexer of its lanes does.
+"""
 
 from __future__ import annotations
 
@@ -47,6 +50,9 @@ class ConnectionStatistics:
         requests: Messages sent.
         bytes_up: Bytes sent, framing and handshake included.
         bytes_down: Bytes received, likewise.
+        lanes: The names of its lanes.
+        buffered: Bytes received that wait for the holders of its lanes.
+        dropped: Frames that belonged to none of its lanes.
     """
 
     name: str
@@ -57,15 +63,18 @@ class ConnectionStatistics:
     requests: int
     bytes_up: int
     bytes_down: int
+    lanes: tuple[str, ...] = ()
+    buffered: int = 0
+    dropped: int = 0
 
 
 @final
 class Connection:
     """One WebSocket to an endpoint.
 
-    `run` is its whole life, driven by one task of the pool. Whoever holds its lane calls `send` and `receive`; while
-    nobody does, `run` itself reads, so that the peer's close is noticed at once and an unexpected message, which
-    would be taken for an answer to the next request, poisons the connection instead.
+    `run` is its whole life, driven by one task of the pool. One task at a time may `receive`, any number may `send`.
+    While nobody uses the connection, `run` itself reads, so that the peer's close is noticed at once and an unexpected
+    message, which would be taken for an answer to the next request, poisons the connection instead.
     """
 
     def __init__(self, name: str, endpoint: Endpoint, options: EngineOptions) -> None:
@@ -83,7 +92,8 @@ class Connection:
         self._in_use = False
         self._heard = False
         self._ending: tuple[float, CloseInfo] | None = None
-        self._busy = False
+        self._receiving = False
+        self._sending = trio.Lock()
         self._idle_scope: trio.CancelScope | None = None
         self._released = trio.Event()
         self._closing = trio.Event()
@@ -214,28 +224,38 @@ class Connection:
         self._released.set()
 
     async def send(self, text: str) -> None:
-        """Send one request. If it is cancelled or fails, the connection is poisoned.
+        """Send one request, after those that other tasks are sending. If it is cut short, the connection is poisoned.
+
+        Cancelled before its first byte, it has done nothing, and the connection is as it was.
 
         Raises:
             ConnectionLost: The connection is over, or was poisoned.
             Stalled: The peer did not take the bytes within `send_timeout`.
-            trio.BusyResourceError: Another task is using the connection.
         """
+        try:
+            self._sending.acquire_nowait()
+        except trio.WouldBlock:
+            await self._sending.acquire()
+        try:
+            await self._send(text)
+        finally:
+            self._sending.release()
+
+    async def _send(self, text: str) -> None:
         if self.state not in ("open", "draining"):
-            raise self._verdict()
-        wire = self._claim()
-        assert self._stream is not None, "there is a wire"
+            raise self.verdict()
+        assert self._stream is not None, "there is a connection"
+        assert self._wire is not None, "there is a connection"
         whole = False
         self._stream.uploading = True
         try:
             with trio.move_on_after(self._options.send_timeout):
-                await wire.send(text)
+                await self._wire.send(text)
                 whole = True
         except ConnectionLost as lost:
             self.poison(lost)
-            raise self._verdict() from None
+            raise self.verdict() from None
         finally:
-            self._busy = False
             self._stream.end_upload()
             if not whole:
                 self.poison(ConnectionLost("a request was interrupted half-way", connection=self.name))
@@ -255,19 +275,24 @@ class Connection:
             ConnectionLost: The connection is over and everything received has been read.
             Stalled: The heartbeat found the peer dead.
             ProtocolViolation: A message is not text.
-            trio.BusyResourceError: Another task is using the connection.
+            trio.BusyResourceError: Another task is receiving.
         """
-        wire = self._claim()
+        if self._receiving:
+            raise trio.BusyResourceError(f"another task is receiving from {self.name}")
+        # A connection that ended without a fault of ours may still be read: what came before its end is whole.
+        if self._wire is None or self.fault is not None:
+            raise self.verdict()
+        self._receiving = True
         try:
-            frames = await wire.receive()
+            frames = await self._wire.receive()
         except ProtocolViolation as violation:
             self.poison(violation)
             raise
         except ConnectionLost as lost:
             self.poison(lost)
-            raise self._verdict() from None
+            raise self.verdict() from None
         finally:
-            self._busy = False
+            self._receiving = False
         self._heard = True
         return frames
 
@@ -309,17 +334,8 @@ class Connection:
         self._opening.put_out()
         return put_out(self.endpoint.url, close)
 
-    def _claim(self) -> TrioWebSocketWire:
-        if self._busy:
-            raise trio.BusyResourceError(f"another task is using {self.name}")
-        # A connection that ended without a fault of ours may still be read: what came before its end is whole.
-        if self._wire is None or self.fault is not None:
-            raise self._verdict()
-        self._busy = True
-        return self._wire
-
-    def _verdict(self) -> TriplaneError:
-        """A fresh error with the facts of the fault: one exception object must not be raised in several tasks."""
+    def verdict(self) -> TriplaneError:
+        """How it ended, as an error of its own for each who asks: one must not be raised in several tasks."""
         fault = self.fault or self._put_out()
         if isinstance(fault, ConnectFailed):
             return fault.again()
@@ -329,6 +345,12 @@ class Connection:
             return ConnectionLost(fault.message, close=fault.close, connection=self.name)
         words = "the connection is closed" if fault is None else str(fault)
         return ConnectionLost(words, close=self.close_info(), connection=self.name)
+
+    def close_info(self) -> CloseInfo:
+        """How it ended, or how it would be seen to have ended now."""
+        if isinstance(self.fault, ConnectionLost):
+            return self.fault.close
+        return self._wire.close_info() if self._wire is not None else CloseInfo()
 
     def _become(self, what: ConnectionInput) -> None:
         self.state = next_connection_state(self.state, what)

@@ -19,6 +19,7 @@ Wire = Literal["trio-websocket"]
 Transport = Literal["websocket"]
 Region = Literal["us", "eu", "ae", "au", "in", "jp"]
 Service = Literal["openai", "azure", "xai"]
+LaneSupport = Literal["auto", "none", "named"]
 
 _RESOURCE = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?\Z")
 _HEADER_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
@@ -166,6 +167,8 @@ class Endpoint:
         headers: More headers for the upgrade, such as ``OpenAI-Project``.
         wire: The WebSocket library.
         transport: ``"websocket"``.
+        lanes: Whether the server has lanes (``stream_id``): ``"named"``; ``"none"``; ``"auto"`` to find out by the
+            answer to the first request. It makes a difference with `EngineOptions.lanes_per_connection` above 1.
         max_age: Seconds after which a connection is replaced, at the end of the turn in hand; up to a tenth earlier, so
             that connections do not all go at once. None: never. By default 55 minutes, since OpenAI ends connections
             after 60 (OpenAI WebSocket-mode guide).
@@ -187,6 +190,7 @@ class Endpoint:
     )
     wire: Wire = attrs.field(default="trio-websocket", kw_only=True, validator=_one_of("trio-websocket"))
     transport: Transport = attrs.field(default="websocket", kw_only=True, validator=_one_of("websocket"))
+    lanes: LaneSupport = attrs.field(default="auto", kw_only=True, validator=_one_of("auto", "none", "named"))
     max_age: float | None = attrs.field(default=55 * 60.0, kw_only=True, validator=_check_age)
     proxy: str | None = attrs.field(default="environment", repr=False, kw_only=True, validator=_check_proxy)
     ssl_context: ssl.SSLContext | None = attrs.field(
@@ -336,12 +340,12 @@ class Endpoint:
             raise ConfigError(f"{resource!r} cannot be the name of an Azure resource")
         if path == "":
             base = base.rstrip("/") + "/openai/v1"
-        return cls(base, api_key=api_key, refresh_key=refresh_key)
+        return cls(base, api_key=api_key, refresh_key=refresh_key, lanes="none")
 
     @classmethod
     def xai(cls, api_key: str) -> Endpoint:
         """The endpoint of xAI, which ends connections after 25 minutes (xAI WebSocket-mode guide). It has no lanes."""
-        return cls("https://api.x.ai/v1", api_key=api_key, max_age=24 * 60.0)
+        return cls("https://api.x.ai/v1", api_key=api_key, lanes="none", max_age=24 * 60.0)
 
     @classmethod
     def local(cls, port: int, *, api_key: str | None = None) -> Endpoint:

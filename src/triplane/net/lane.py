@@ -1,7 +1,7 @@
 """What a run has of the pool: a lane, and the lease by which it holds one.
 
-A lane is a strictly sequential channel to the model. In this version a connection has one. A run owns a `Lease`,
-which it reserves while its tools run and gives back at the end.
+A lane is a strictly sequential channel to the model. Where a connection has one lane, whoever holds it reads the
+connection itself; where it has several, the demultiplexer reads and each lane has an inbox. Holders see no difference.
 """
 
 from __future__ import annotations
@@ -11,82 +11,181 @@ from typing import TYPE_CHECKING, final
 import attrs
 
 from triplane.core.continuation import LaneMemory
+from triplane.core.errors import ConnectionLost
 from triplane.core.lifecycle import LaneState, next_lane_state
 
 if TYPE_CHECKING:
     from triplane.core.errors import CloseInfo, TriplaneError
     from triplane.core.lifecycle import LaneInput
 
-    from .connection import Connection
+    from .demultiplexer import Inbox
     from .endpoint import Endpoint
+    from .lanes import Lanes
     from .pool import Pool
-
-
-@attrs.frozen
-class LaneStatistics:
-    """One lane at one moment.
-
-    Attributes:
-        name: Its name in logs.
-        connection: Its connection's name.
-        state: ``"free"``, ``"leased"``, ``"reserved"`` or ``"gone"``.
-        holder: Who holds it, a run's id for a run, None when it is free.
-    """
-
-    name: str
-    connection: str
-    state: LaneState
-    holder: str | None
 
 
 @final
 class Lane:
-    """One sequential channel on a connection, and what the server remembers there."""
+    """One sequential channel on a connection, and what the server remembers there. Made by `Lanes`.
 
-    def __init__(self, connection: Connection) -> None:
-        self.connection = connection
+    Attributes:
+        lanes: All lanes of its connection.
+        state: Its state, by the table of life cycles.
+        holder: Who holds it.
+        stream_id: What each ``response.create`` on it must carry; None on a connection's default lane.
+        inbox: Where its frames arrive when its connection has several lanes, else None.
+        requests: Messages sent on it.
+        owes: Whether a request was sent on it whose answer has not been read to its end.
+        has_steered: Whether that request was steered, so that what ends its answer cannot be told from outside.
+    """
+
+    def __init__(self, lanes: Lanes, number: int, stream_id: str | None) -> None:
+        self.lanes = lanes
         self.state: LaneState = "free"
-        self.memory = LaneMemory(connection.name)
         self.holder: Lease | None = None
+        self.stream_id = stream_id
+        self.inbox: Inbox | None = None
+        self.requests = 0
+        self.owes = False
+        self.has_steered = False
+        self._number = number
+        self._connection = lanes.connection
+        self._memory = LaneMemory(self._connection.name)
 
     @property
     def name(self) -> str:
-        """The lane's name: its connection's, since a connection has one lane."""
-        return self.connection.name
+        """Its name in logs: its connection's where it is the only lane, else like ``c1/2``."""
+        return self._connection.name if self.stream_id is None else f"{self._connection.name}/{self._number}"
 
     @property
-    def stream_id(self) -> str | None:
-        """What each ``response.create`` on this lane must carry; None on a connection's default lane."""
-        return None
+    def connection_name(self) -> str:
+        """The name of its connection."""
+        return self._connection.name
 
     @property
     def is_usable(self) -> bool:
         """Whether a new request may be sent on it."""
-        return self.connection.is_usable
+        return self.state != "gone" and self._connection.is_usable
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether other lanes are on its connection, so that whoever does not read it holds nothing up.
+
+        Not reading any other lane makes the server wait, once the buffers on the way are full.
+        """
+        return self.inbox is not None
+
+    @property
+    def memory(self) -> LaneMemory:
+        """What the server remembers here and on the lanes beside it. Costs the number of lanes."""
+        neighbours = self.lanes.neighbours(self)
+        return attrs.evolve(self._memory, neighbours=neighbours) if neighbours else self._memory
+
+    @property
+    def caches(self) -> str | None:
+        """The latest response on it, as far as the server still has that; else None."""
+        return self._memory.response_id
+
+    @property
+    def warm_for(self) -> str | None:
+        """The fingerprint of the agent that `caches` is a warm-up for, else None."""
+        return self._memory.warm_for
 
     async def send(self, text: str) -> None:
-        """Send one request; see `Connection.send`."""
-        await self.connection.send(text)
+        """Send one message: a request, or something for the response that is being made. See `Connection.send`.
+
+        Another task may be in `receive` meanwhile.
+
+        Raises:
+            ConnectionLost: The lane is gone, with its connection or without it; nothing was sent.
+            Stalled: The peer did not take the bytes within `send_timeout`.
+        """
+        if self.state == "gone":
+            raise self._lost()
+        before = self.owes, self.has_steered
+        self.owes, self.has_steered = True, self.owes
+        self.lanes.asking(self, text, begins=not before[0])
+        sent = False
+        try:
+            await self._connection.send(text)
+            sent = True
+            self.requests += 1
+        finally:
+            # Whatever cuts a message short poisons; so here not one byte of it has gone.
+            if not sent and self._connection.fault is None:
+                self.owes, self.has_steered = before
+                if not self.owes and self.inbox is not None:
+                    self.inbox.settle()
 
     async def receive(self) -> tuple[str, ...]:
-        """The next frames of this lane, at least one; see `Connection.receive`."""
-        return await self.connection.receive()
+        """The next frames of this lane, at least one. A checkpoint; cancelling it loses nothing.
+
+        Raises:
+            ConnectionLost: The connection is over and everything received has been read; or the lane is gone.
+            Stalled: The heartbeat found the peer dead.
+            ProtocolViolation: A message of the connection cannot be read.
+            LimitReached: On a shared connection, more was waiting here than may wait (`max_lane_buffer` or
+                `max_connection_buffer`), so this lane was given up.
+            trio.BusyResourceError: Another task is receiving.
+        """
+        if self.inbox is not None:
+            return await self.inbox.receive()
+        while True:
+            frames = await self._connection.receive()
+            request = self.lanes.learn_from(frames)
+            if request is None:
+                return frames
+            # It was turned down for the lane's name: the model has not seen it.
+            await self._connection.send(request)
 
     def poison(self, fault: TriplaneError) -> None:
-        """Mark what carries this lane as no longer known to be whole. Not a checkpoint."""
-        self.connection.poison(fault)
+        """Give up what is no longer known to be whole: this lane, and its connection unless others use that too.
+
+        Not a checkpoint.
+        """
+        if self.is_shared:
+            self.lanes.lose(self)
+        else:
+            self._connection.poison(fault)
 
     def close_info(self) -> CloseInfo:
         """How what carries this lane ended, or how it would be seen to have ended now."""
-        return self.connection.close_info()
+        return self._connection.close_info()
 
     def become(self, what: LaneInput) -> None:
-        """Change the state by the table of life cycles."""
+        """Change the state by the table of life cycles. For the pool."""
         self.state = next_lane_state(self.state, what)
 
+    def begin_use(self) -> None:
+        """From now on its holder reads. For the pool."""
+        if self.inbox is None:
+            self._connection.begin_use()
+
+    def end_use(self) -> None:
+        """Its holder has read everything it had asked for. For the pool."""
+        if self.inbox is None:
+            self._connection.end_use()
+
     def remember(self, response_id: str | None, *, warm_for: str | None = None) -> None:
-        """Note what the server now caches on this lane; None for nothing."""
-        self.memory = LaneMemory(self.connection.name, response_id, warm_for)
+        """Note that the answer to the request in hand has been read to its end, and what the server now caches here.
+
+        Not a checkpoint.
+
+        Args:
+            response_id: The response that it caches; None for none.
+            warm_for: The agent that the response is a warm-up for.
+        """
+        self._memory = LaneMemory(self._connection.name, response_id, warm_for)
+        self.owes = self.has_steered = False
+        if self.inbox is not None:
+            self.inbox.settle()
+
+    def _lost(self) -> TriplaneError:
+        if self._connection.is_usable:
+            return ConnectionLost(
+                "this lane of the connection was given up", connection=self._connection.name
+            )
+        return self._connection.verdict()
 
 
 @final
@@ -104,13 +203,19 @@ class Lease:
         self.lane: Lane | None = None
 
     async def acquire(
-        self, *, head: str | None = None, fingerprint: str | None = None, patient: bool = True
+        self,
+        *,
+        head: str | None = None,
+        fingerprint: str | None = None,
+        near: str | None = None,
+        patient: bool = True,
     ) -> Lane:
         """The reserved lane if it is still ours, else the next lane that becomes free. A checkpoint.
 
         Args:
             head: The response that the caller continues from; the lane that caches it is preferred.
             fingerprint: The caller's agent; a lane that is warmed up for it is preferred.
+            near: A response that the caller forks from; another lane of the connection that caches it is preferred.
             patient: When a connection cannot be opened, wait for one of those that are open. Whoever holds lanes
                 while waiting for another must not.
 
@@ -119,21 +224,22 @@ class Lease:
             ConnectFailed: No connection could be opened.
             EngineClosed: The engine is being left.
         """
-        return await self._pool.acquire(self, head=head, fingerprint=fingerprint, patient=patient)
+        return await self._pool.acquire(self, head=head, fingerprint=fingerprint, near=near, patient=patient)
 
     def reserve(self) -> None:
         """Lend the lane out while it is not needed: others may take it. Not a checkpoint."""
         self._pool.reserve(self)
 
     def release(self) -> None:
-        """Give the lane back. Idempotent. Not a checkpoint."""
+        """Give the lane back. Idempotent. Not a checkpoint.
+
+        If it still owes an answer, that is read to its end in the background, for `drain_timeout` at most, before
+        somebody else gets the lane.
+        """
         self._pool.release(self)
 
     def abandon(self, fault: TriplaneError) -> None:
-        """Give the lane back as one whose answers may still be on their way: its connection is closed.
-
-        Not a checkpoint.
-        """
+        """Give the lane back as one that nobody may use again; see `Lane.poison`. Not a checkpoint."""
         if self.lane is not None:
             self.lane.poison(fault)
         self.release()

@@ -1,6 +1,7 @@
 """Who holds which lane: carries out what `core.assignment` plans, and keeps connections alive.
 
-The pool owns lanes and connections, and hands out leases; see the module of lanes for what a holder has.
+The pool owns connections and hands out leases on their lanes. What it has at one endpoint is a `Place`; a connection
+and its lanes are `Lanes`; what a holder has is a `Lease`.
 """
 
 from __future__ import annotations
@@ -8,16 +9,17 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, final
 
-import attrs
 import trio
 
-from triplane.core.assignment import Assign, LaneView, Waiter, plan
-from triplane.core.errors import ConnectFailed, EngineClosed, LimitReached, TriplaneError
+from triplane.core.assignment import Action, Assign, Cut, Open, Waiter, plan
+from triplane.core.errors import ConnectFailed, ConnectionLost, EngineClosed, LimitReached
 from triplane.core.retry import delay_before
 
-from .connection import Connection, ConnectionStatistics
-from .endpoint import Endpoint
-from .lane import Lane, LaneStatistics, Lease
+from .connection import Connection
+from .lane import Lease
+from .lanes import Lanes
+from .place import Place, Waiting
+from .statistics import LaneStatistics, PoolStatistics
 
 if TYPE_CHECKING:
     import random
@@ -26,65 +28,12 @@ if TYPE_CHECKING:
     from triplane.core.options import EngineOptions
 
     from .dial import Dialler
+    from .endpoint import Endpoint
+    from .lane import Lane
 
 
 # By how much of its greatest age a connection may be retired too early.
 _AGE_JITTER = 0.1
-
-
-@attrs.frozen
-class PoolStatistics:
-    """The pool at one moment.
-
-    Attributes:
-        opened: Connections opened since the pool began.
-        closed: How many of them are closed again.
-        rotated: How many of them were replaced because of their age.
-        dial_failures: Attempts to connect that failed.
-        dialling: Connections being opened.
-        waiting: Who waits for a lane.
-        leased: Lanes in use.
-        reserved: Lanes kept for runs whose tools are running.
-        free: Lanes that nobody holds.
-        connections: The connections that are open, oldest first.
-        lanes: Their lanes, in the same order.
-    """
-
-    opened: int
-    closed: int
-    rotated: int
-    dial_failures: int
-    dialling: int
-    waiting: int
-    leased: int
-    reserved: int
-    free: int
-    connections: tuple[ConnectionStatistics, ...]
-    lanes: tuple[LaneStatistics, ...]
-
-
-@attrs.define(eq=False)
-class _Waiting:
-    ticket: int
-    lease: Lease
-    head: str | None
-    fingerprint: str | None
-    patient: bool
-    lane: Lane | None = None
-    failure: TriplaneError | None = None
-    served: trio.Event = attrs.Factory(trio.Event)
-
-
-@attrs.define(eq=False)
-class _Place:
-    """What the pool has at one endpoint."""
-
-    endpoint: Endpoint
-    lanes: list[Lane] = attrs.Factory(list)
-    queue: list[_Waiting] = attrs.Factory(list)
-    dialling: int = 0
-    failures: int = 0
-    dial_not_before: float = 0.0
 
 
 @final
@@ -105,13 +54,14 @@ class Pool:
         self._dialler = dialler
         self._options = options
         self._rng = rng
-        self._places: dict[Endpoint, _Place] = {}
+        self._places: dict[Endpoint, Place] = {}
         self._closing = False
         self._tickets = 0
         self._names = 0
         self._opened = 0
         self._closed = 0
         self._rotated = 0
+        self._dropped = 0
         self._dial_failures = 0
         self._live_heads: set[str] = set()
         self._dials: set[trio.CancelScope] = set()
@@ -120,13 +70,14 @@ class Pool:
         now = self.statistics()
         return (
             f"<Pool: {len(now.connections)} connections, {now.dialling} being opened; lanes: {now.leased} leased,"
-            f" {now.reserved} reserved, {now.free} free; {now.waiting} waiting>"
+            f" {now.reserved} reserved, {now.draining} draining, {now.free} free; {now.waiting} waiting>"
         )
 
     def statistics(self) -> PoolStatistics:
         """What is known now."""
-        lanes = [lane for place in self._places.values() for lane in place.lanes]
-        states = Counter(lane.state for lane in lanes)
+        connections = [lanes for place in self._places.values() for lanes in place.connections]
+        all_lanes = self.lanes()
+        states = Counter(lane.state for lane in all_lanes)
         return PoolStatistics(
             opened=self._opened,
             closed=self._closed,
@@ -136,19 +87,25 @@ class Pool:
             waiting=sum(len(place.queue) for place in self._places.values()),
             leased=states["leased"],
             reserved=states["reserved"],
+            draining=states["draining"],
             free=states["free"],
-            connections=tuple(lane.connection.statistics() for lane in lanes),
+            dropped=self._dropped + sum(lanes.dropped for lanes in connections),
+            connections=tuple(lanes.statistics() for lanes in connections),
             lanes=tuple(
                 LaneStatistics(
-                    lane.name, lane.connection.name, lane.state, lane.holder.label if lane.holder else None
+                    lane.name,
+                    lane.connection_name,
+                    lane.state,
+                    lane.holder.label if lane.holder else None,
+                    lane.requests,
                 )
-                for lane in lanes
+                for lane in all_lanes
             ),
         )
 
     def lanes(self) -> Sequence[Lane]:
         """The lanes there are, for showing."""
-        return [lane for place in self._places.values() for lane in place.lanes]
+        return [lane for place in self._places.values() for lane in place.lanes()]
 
     def lease(self, endpoint: Endpoint, label: str) -> Lease:
         """A lease that holds no lane yet.
@@ -166,20 +123,20 @@ class Pool:
             self._live_heads.add(new)
 
     async def acquire(
-        self, lease: Lease, *, head: str | None, fingerprint: str | None, patient: bool
+        self, lease: Lease, *, head: str | None, fingerprint: str | None, near: str | None, patient: bool
     ) -> Lane:
         """See `Lease.acquire`."""
         await trio.lowlevel.checkpoint()
         if self._closing:
             raise EngineClosed
         mine = lease.lane
-        if mine is not None and mine.connection.is_usable:
+        if mine is not None and mine.is_usable:
             if mine.state == "reserved":
                 mine.become("resume")
-                mine.connection.begin_use()
+                mine.begin_use()
             return mine
         self.release(lease)
-        place = self._places.setdefault(lease.endpoint, _Place(lease.endpoint))
+        place = self._place(lease.endpoint)
         if len(place.queue) >= self._options.max_waiters:
             raise LimitReached(
                 f"{len(place.queue)} runs wait for a lane already (option max_waiters)",
@@ -187,12 +144,12 @@ class Pool:
                 limit=self._options.max_waiters,
             )
         self._tickets += 1
-        waiting = _Waiting(self._tickets, lease, head, fingerprint, patient)
+        waiting = Waiting(self._tickets, lease, head, fingerprint, near, patient)
         place.queue.append(waiting)
         self._replan(place)
         return await self._wait(place, waiting)
 
-    async def _wait(self, place: _Place, waiting: _Waiting) -> Lane:
+    async def _wait(self, place: Place, waiting: Waiting) -> Lane:
         delivered = False
         try:
             if not waiting.served.is_set():
@@ -203,7 +160,7 @@ class Pool:
             if waiting.lane is None:
                 raise LimitReached(
                     f"no lane became free within {self._options.acquire_timeout:g} s (option acquire_timeout);"
-                    f" {len(place.lanes)} of {self._options.max_connections} connections are open",
+                    f" {len(place.connections)} of {self._options.max_connections} connections are open",
                     which="acquire_timeout",
                     limit=self._options.acquire_timeout,
                 )
@@ -221,10 +178,10 @@ class Pool:
         lane = lease.lane
         if lane is None:
             return
+        if lane.state == "leased":
+            lane.end_use()
         lane.become("reserve")
-        lane.connection.end_use()
-        self._close_if_retired(lane)
-        self._replan(self._places[lease.endpoint])
+        self._changed(self._place(lease.endpoint), lane.lanes)
 
     def release(self, lease: Lease) -> None:
         """See `Lease.release`."""
@@ -232,47 +189,79 @@ class Pool:
         if lane is None:
             return
         lease.lane = lane.holder = None
-        if lane.state == "leased":
-            lane.connection.end_use()
-        lane.become("release")
-        self._close_if_retired(lane)
-        self._replan(self._places[lease.endpoint])
+        if lane.state == "leased" and lane.owes:
+            lane.lanes.drain(lane)
+        else:
+            if lane.state == "leased":
+                lane.end_use()
+            lane.become("release")
+        self._changed(self._place(lease.endpoint), lane.lanes)
 
-    def _replan(self, place: _Place) -> None:
-        if self._closing:
+    def _place(self, endpoint: Endpoint) -> Place:
+        place = self._places.get(endpoint)
+        if place is None:
+            place = self._places[endpoint] = Place(endpoint, has_lanes=self._assumed(endpoint))
+        return place
+
+    def _assumed(self, endpoint: Endpoint) -> bool | None:
+        """Whether a server has lanes, before it has been asked."""
+        if self._options.lanes_per_connection == 1 or endpoint.transport != "websocket":
+            return False
+        return {"none": False, "named": True, "auto": None}[endpoint.lanes]
+
+    def _found_out(self, place: Place, *, has_lanes: bool) -> None:
+        place.has_lanes = has_lanes
+        for lanes in place.connections:
+            lanes.hear_of(has_lanes=has_lanes)
+        self._replan(place)
+
+    def _changed(self, place: Place, lanes: Lanes) -> None:
+        """A lane is no longer in use: its connection may be due to close, and somebody may be waiting for it."""
+        self._close_if_retired(lanes)
+        self._replan(place)
+
+    def _replan(self, place: Place) -> None:
+        if self._closing or not place.queue:
             return
-        usable = {lane.name: lane for lane in place.lanes if lane.connection.is_usable}
-        views = [
-            LaneView(
-                name,
-                lane.state,
-                caches=lane.memory.response_id,
-                warm_for=lane.memory.warm_for,
-                caches_live_chain=lane.memory.response_id in self._live_heads,
-            )
-            for name, lane in usable.items()
-        ]
-        limit = self._options.max_connections
-        if trio.current_time() < place.dial_not_before:
-            limit = len(place.lanes) + place.dialling
+        usable = {lanes.connection.name: lanes for lanes in place.usable()}
+        may_dial = trio.current_time() >= place.dial_not_before
         # A poisoned connection that has not finished closing still counts against the limit, and a retired one does
         # not: its replacement is opened first.
-        limit -= sum(lane.connection.state == "poisoned" for lane in place.lanes)
+        poisoned = sum(lanes.connection.state == "poisoned" for lanes in place.connections)
+        limit = self._options.max_connections if may_dial else len(usable) + place.dialling
         # Read no further than lanes can be had: a queue of thousands must not cost its length at each arrival.
-        waiters = (Waiter(waiting.ticket, waiting.head, waiting.fingerprint) for waiting in place.queue)
-        for action in plan(views, waiters, dialling=place.dialling, max_connections=limit):
-            if isinstance(action, Assign):
-                self._assign(place, action.ticket, usable[action.lane])
-            else:
-                self._dial(place)
+        waiters = (Waiter(each.ticket, each.head, each.fingerprint, each.near) for each in place.queue)
+        actions = plan(
+            place.views(self._live_heads, may_dial=may_dial),
+            waiters,
+            dialling=place.dialling,
+            max_connections=limit - poisoned,
+            closing=poisoned if may_dial else 0,
+            lanes_per_dial=self._options.lanes_per_connection if place.has_lanes else 1,
+        )
+        for action in actions:
+            self._carry_out(place, action, usable)
 
-    def _dial(self, place: _Place) -> None:
+    def _carry_out(self, place: Place, action: Action, usable: dict[str, Lanes]) -> None:
+        if isinstance(action, Assign):
+            lane = next(lane for lanes in usable.values() for lane in lanes if lane.name == action.lane)
+            self._assign(place, action.ticket, lane)
+        elif isinstance(action, Open):
+            self._assign(place, action.ticket, usable[action.connection].open())
+        elif isinstance(action, Cut):
+            usable[action.connection].connection.poison(
+                ConnectionLost("an abandoned response was cut off: somebody else needs a connection")
+            )
+        else:
+            self._dial(place)
+
+    def _dial(self, place: Place) -> None:
         place.dialling += 1
         self._names += 1
         name = f"c{self._names}"
         self._nursery.start_soon(self._keep, place, name, name=f"connection {name}")
 
-    def _assign(self, place: _Place, ticket: int, lane: Lane) -> None:
+    def _assign(self, place: Place, ticket: int, lane: Lane) -> None:
         waiting = next(each for each in place.queue if each.ticket == ticket)
         place.queue.remove(waiting)
         if lane.state == "reserved":
@@ -283,10 +272,10 @@ class Pool:
             lane.become("lease")
         lane.holder = waiting.lease
         waiting.lease.lane = waiting.lane = lane
-        lane.connection.begin_use()
+        lane.begin_use()
         waiting.served.set()
 
-    async def _keep(self, place: _Place, name: str) -> None:
+    async def _keep(self, place: Place, name: str) -> None:
         """One connection from dialling to closed, as a task of its own. Expected failures end as values."""
         with trio.CancelScope() as dial:
             self._dials.add(dial)
@@ -304,21 +293,21 @@ class Pool:
         self._replan(place)
 
     async def _run_after_attempts(
-        self, place: _Place, name: str, dial: trio.CancelScope
+        self, place: Place, name: str, dial: trio.CancelScope
     ) -> ConnectFailed | None:
         attempt = 1
         opened = False
         try:
             while True:
-                lane = Lane(Connection(name, place.endpoint, self._options))
+                lanes = self._new_lanes(place, name)
 
-                def on_open(lane: Lane = lane) -> None:
+                def on_open(lanes: Lanes = lanes) -> None:
                     nonlocal opened
                     opened = True
                     self._dials.discard(dial)
-                    self._add(place, lane)
+                    self._add(place, lanes)
 
-                failure = await self._run(place, lane, on_open)
+                failure = await self._run(place, lanes, on_open)
                 if failure is None:
                     return None
                 self._dial_failures += 1
@@ -331,44 +320,47 @@ class Pool:
             if not opened:
                 place.dialling -= 1
 
-    async def _run(self, place: _Place, lane: Lane, on_open: Callable[[], None]) -> ConnectFailed | None:
+    def _new_lanes(self, place: Place, name: str) -> Lanes:
+        lanes = Lanes(
+            Connection(name, place.endpoint, self._options),
+            self._options,
+            has_lanes=place.has_lanes,
+            on_change=lambda: self._changed(place, lanes),
+            on_known=lambda has_lanes: self._found_out(place, has_lanes=has_lanes),
+        )
+        return lanes
+
+    async def _run(self, place: Place, lanes: Lanes, on_open: Callable[[], None]) -> ConnectFailed | None:
         try:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._retire_when_old, place, lane)
-                failure = await self._run_connection(lane, on_open)
+                nursery.start_soon(self._retire_when_old, place, lanes)
+                failure = await lanes.run(self._dialler, on_open=on_open)
                 if failure is not None and failure.close is not None:
                     # Let in and put out at once. Before the lane's end has the next in line meet the same.
                     self._dial_failed(place, failure)
                 nursery.cancel_scope.cancel(reason="the connection is closed")
         finally:
-            if lane in place.lanes:
-                self._remove(place, lane)
+            if lanes in place.connections:
+                self._remove(place, lanes)
         return failure
 
-    async def _run_connection(self, lane: Lane, on_open: Callable[[], None]) -> ConnectFailed | None:
-        try:
-            await lane.connection.run(self._dialler, on_open=on_open)
-        except ConnectFailed as failure:
-            return failure
-        return None
-
-    async def _retire_when_old(self, place: _Place, lane: Lane) -> None:
+    async def _retire_when_old(self, place: Place, lanes: Lanes) -> None:
         max_age = place.endpoint.max_age
         if max_age is None:
             return
         await trio.sleep(max_age * (1 - _AGE_JITTER * self._rng.random()))
-        if not lane.connection.is_usable:
+        if not lanes.connection.is_usable:
             return
-        lane.connection.retire()
+        lanes.connection.retire()
         self._rotated += 1
-        if lane.state != "free" and not self._closing:
+        if any(lane.state != "free" for lane in lanes) and not self._closing:
             self._dial(place)
-        self._close_if_retired(lane)
+        self._close_if_retired(lanes)
 
-    def _close_if_retired(self, lane: Lane) -> None:
+    def _close_if_retired(self, lanes: Lanes) -> None:
         """A retired connection goes at the first moment at which nobody waits for an answer on it."""
-        if lane.connection.state == "draining" and lane.state in ("free", "reserved"):
-            lane.connection.close()
+        if lanes.connection.state == "draining" and not lanes.is_in_use:
+            lanes.connection.close()
 
     def _delay(self, attempt: int, asked: float | None) -> float:
         return delay_before(
@@ -379,29 +371,31 @@ class Pool:
             asked=asked,
         )
 
-    def _add(self, place: _Place, lane: Lane) -> None:
+    def _add(self, place: Place, lanes: Lanes) -> None:
         place.dialling -= 1
         place.failures = 0
         place.dial_not_before = 0.0
         self._opened += 1
-        place.lanes.append(lane)
+        place.connections.append(lanes)
+        if place.has_lanes is not None:
+            # Another connection may have found out meanwhile.
+            lanes.hear_of(has_lanes=place.has_lanes)
         if self._closing:
-            lane.connection.close()
+            lanes.connection.close()
         self._replan(place)
 
-    def _remove(self, place: _Place, lane: Lane) -> None:
+    def _remove(self, place: Place, lanes: Lanes) -> None:
         self._closed += 1
-        place.lanes.remove(lane)
-        if lane.state == "reserved" and lane.holder is not None:
-            lane.holder.lane = None
-        lane.become("lose")
+        self._dropped += lanes.dropped
+        place.connections.remove(lanes)
+        lanes.lose_all()
         self._replan(place)
 
-    def _dial_failed(self, place: _Place, failure: ConnectFailed) -> None:
+    def _dial_failed(self, place: Place, failure: ConnectFailed) -> None:
         """Tell those for whom there is no hope, and leave the endpoint alone for a while."""
         place.failures += 1
         place.dial_not_before = trio.current_time() + self._delay(1 + place.failures, failure.retry_after)
-        hope = place.dialling or any(lane.connection.is_usable for lane in place.lanes)
+        hope = place.dialling or place.usable()
         hopeless = [waiting for waiting in place.queue if not (hope and waiting.patient)]
         place.queue = [waiting for waiting in place.queue if hope and waiting.patient]
         for waiting in hopeless:
@@ -421,5 +415,5 @@ class Pool:
             for waiting in hopeless:
                 waiting.failure = EngineClosed()
                 waiting.served.set()
-            for lane in place.lanes:
-                lane.connection.close()
+            for lanes in place.connections:
+                lanes.connection.close()

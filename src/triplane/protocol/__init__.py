@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING
 
 from ._families import lazy_names
 from ._wire import Wire as Wire
+from .addressing import Address as Address
+from .addressing import address_of as address_of
+from .addressing import without_stream_id as without_stream_id
 from .codec import decode_event as decode_event
 from .codec import encode as encode
 from .codec import item_from_wire as item_from_wire

@@ -1,0 +1,90 @@
+"""What the pool has at one endpoint: its connections, and those who wait for a lane there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import attrs
+import trio
+
+from triplane.core.assignment import ConnectionView, LaneView
+from triplane.core.errors import TriplaneError
+
+from .endpoint import Endpoint
+from .lane import Lane, Lease
+from .lanes import Lanes
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+
+@attrs.define(eq=False)
+class Waiting:
+    """One who waits for a lane; see `Lease.acquire`. `served` is set with either a lane or a failure."""
+
+    ticket: int
+    lease: Lease
+    head: str | None
+    fingerprint: str | None
+    near: str | None
+    patient: bool
+    lane: Lane | None = None
+    failure: TriplaneError | None = None
+    served: trio.Event = attrs.Factory(trio.Event)
+
+
+@attrs.define(eq=False)
+class Place:
+    """One endpoint.
+
+    Attributes:
+        endpoint: Where.
+        connections: The connections that are open, oldest first, each with its lanes.
+        queue: Those who wait, in the order of their arrival.
+        dialling: Connections being opened.
+        failures: Dials that failed since the last one that did not.
+        dial_not_before: Until then the endpoint is left alone.
+        has_lanes: Whether its server knows ``stream_id``; None while that is not known.
+    """
+
+    endpoint: Endpoint
+    connections: list[Lanes] = attrs.Factory(list)
+    queue: list[Waiting] = attrs.Factory(list)
+    dialling: int = 0
+    failures: int = 0
+    dial_not_before: float = 0.0
+    has_lanes: bool | None = None
+
+    def lanes(self) -> Iterator[Lane]:
+        """All lanes, those of connections that take nothing new included."""
+        return (lane for lanes in self.connections for lane in lanes)
+
+    def usable(self) -> list[Lanes]:
+        """The connections that take new work."""
+        return [lanes for lanes in self.connections if lanes.connection.is_usable]
+
+    def views(self, live_heads: Collection[str], *, may_dial: bool) -> list[ConnectionView]:
+        """The usable connections, as the planner sees them.
+
+        Args:
+            live_heads: The responses that runs which have not ended continue from.
+            may_dial: Whether a connection that is cut could be replaced now.
+        """
+        return [
+            ConnectionView(
+                lanes.connection.name,
+                tuple(
+                    LaneView(
+                        lane.name,
+                        lane.state,
+                        caches=lane.caches,
+                        warm_for=lane.warm_for,
+                        caches_live_chain=lane.caches in live_heads,
+                    )
+                    for lane in lanes
+                ),
+                spare=lanes.spare,
+                may_be_cut=may_dial and not lanes.is_shared,
+            )
+            for lanes in self.usable()
+        ]
