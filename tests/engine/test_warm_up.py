@@ -71,7 +71,7 @@ async def test_several_lanes_are_different_lanes(bench, autojump_clock) -> None:
 @pytest.mark.parametrize("lanes", [0, 5, 1.0, True])
 async def test_a_wrong_number_of_lanes_is_refused(bench, autojump_clock, lanes) -> None:
     async with bench() as b:
-        with pytest.raises(triplane.ConfigError, match="lanes must be from 1 to max_connections=4"):
+        with pytest.raises(triplane.ConfigError, match="lanes must be from 1 to 4 here"):
             await b.engine.warm_up(AGENT, lanes=lanes)
 
 

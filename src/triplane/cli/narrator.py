@@ -180,9 +180,12 @@ def _words(kind: str) -> str:
 
 def _request(event: RequestSent) -> str:
     again = f", attempt {event.attempt}" if event.attempt > 1 else ""
-    what = {"full": "whole conversation", "incremental": "new items only", "warm": "on a warm lane"}[
-        event.plan
-    ]
+    what = {
+        "full": "whole conversation",
+        "incremental": "new items only",
+        "fork": "new items only, on another lane",
+        "warm": "on a warm lane",
+    }[event.plan]
     return f"turn {event.turn}{again}: {counted(event.items, 'item')}, {size(event.size)} on {event.connection} ({what})"
 
 

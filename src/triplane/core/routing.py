@@ -28,6 +28,7 @@ ERROR_TYPES: Final = frozenset({"error", "response.error"})
 TERMINAL_TYPES: Final = ERROR_TYPES | {"response.completed", "response.incomplete", "response.failed"}
 # After these the server takes nothing more on the connection, or no new name.
 _RETIRING_CODES: Final = frozenset({"websocket_connection_limit_reached", "websocket_stream_limit_reached"})
+_VAGUE_CODES: Final = frozenset({None, "invalid_request_error", "unknown_parameter", "unsupported_parameter"})
 SlowLane = Literal["spill", "fail"]
 MailboxFault = Literal["overflow", "stray"]
 
@@ -206,16 +207,14 @@ def what_it_tells(frame: str) -> Literal["named", "unnamed", "refused"] | None:
     if address.stream_id is not None:
         return "named"
     if address.type in ERROR_TYPES:
-        # Servers with lanes answer without a name as well when it is the connection that has a problem.
         detail = _detail(frame)
-        about_it = "stream_id" in (detail.param or "") or "stream_id" in (detail.code or "")
-        return "refused" if about_it or _says_unknown(detail) else None
+        if "stream_id" in (detail.param or "") or "stream_id" in (detail.code or ""):
+            return "refused"
+        # A server with lanes names the lane in a complaint about a request. One that complains without a name, and
+        # without saying about what, may mean the name itself: the model has not run, so asking again is harmless.
+        is_vague = detail.param is None and detail.code in _VAGUE_CODES
+        return "refused" if is_vague and detail.status in (400, 422) else None
     return "unnamed" if _is_known(frame) else None
-
-
-def _says_unknown(detail: ErrorDetail) -> bool:
-    """Whether a server complains about a parameter that it does not know, without a machine-readable name for it."""
-    return detail.param is None and detail.code in ("unknown_parameter", "unsupported_parameter")
 
 
 def _is_known(frame: str) -> bool:

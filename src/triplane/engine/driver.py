@@ -315,6 +315,11 @@ class Driver:
             # Let in and put out at once: the same key would meet the same.
             refusal.receipt = Receipt(self._boundary.sent, effects=self._reducer.effects, next="change")
             raise
+        except LimitReached as limit:
+            # More was waiting on a shared connection than may wait; the lane is gone.
+            shown = self._reducer.response.shown
+            limit.receipt = attrs.evolve(limit.receipt, shown=shown, effects=self._reducer.effects)
+            raise
 
     def _take(self, lane: Lane, frames: tuple[str, ...]) -> bool:
         self._record(FramesReceived(lane.connection_name, frames))

@@ -95,8 +95,9 @@ class Engine:
     async def run(self, agent: Agent, run_input: RunInput) -> RunState:
         """Run an agent to its end, in the caller's task. A checkpoint.
 
-        Cancelling it ends the run as ``"cancelled"`` in the log and closes the connection if an answer was still on
-        its way.
+        Cancelling it ends the run as ``"cancelled"`` in the log. An answer that is still on its way is read off in the
+        background for `EngineOptions.drain_timeout` at most, then the connection is closed; where it has other lanes,
+        only the lane is given up.
 
         Args:
             agent: Who answers.
@@ -172,19 +173,20 @@ class Engine:
             How many lanes are warm.
 
         Raises:
-            ConfigError: More lanes than `max_connections`.
+            ConfigError: More lanes than `max_connections`; where the endpoint has ``lanes="named"``, more than that
+                times `lanes_per_connection`.
             ConnectFailed: No connection could be opened.
         """
         self._check_open()
-        if (
-            isinstance(lanes, bool)
-            or not isinstance(lanes, int)
-            or not 1 <= lanes <= self._options.max_connections
-        ):
-            raise ConfigError(
-                f"lanes must be from 1 to max_connections={self._options.max_connections}, not {lanes!r}"
-            )
         endpoint = agent.endpoint or self._endpoint
+        limit = self._options.max_connections
+        if endpoint.lanes == "named":
+            limit *= self._options.lanes_per_connection
+        if isinstance(lanes, bool) or not isinstance(lanes, int) or not 1 <= lanes <= limit:
+            raise ConfigError(
+                f"lanes must be from 1 to {limit} here (max_connections, and lanes_per_connection"
+                f' if the endpoint has lanes="named"), not {lanes!r}'
+            )
         leases = [self._pool.lease(endpoint, f"warm-up of {agent.name}") for _ in range(lanes)]
         return await warm_lanes([(lease, agent) for lease in leases], self._options)
 
@@ -208,8 +210,8 @@ class Engine:
     async def lane(self, endpoint: Endpoint | None = None) -> AsyncIterator[BareLane]:
         """The level below agents: the use of one lane, whose `create` sends what it is given and never replays.
 
-        Entering waits for a lane and is a checkpoint; leaving is none. Leaving in the middle of a turn closes the
-        connection.
+        Entering waits for a lane and is a checkpoint; leaving is none. Left in the middle of a turn,
+        the lane is treated like that of a cancelled `run`.
 
         Raises:
             LimitReached: No lane within `acquire_timeout`.

@@ -346,12 +346,6 @@ class Connection:
         words = "the connection is closed" if fault is None else str(fault)
         return ConnectionLost(words, close=self.close_info(), connection=self.name)
 
-    def close_info(self) -> CloseInfo:
-        """How it ended, or how it would be seen to have ended now."""
-        if isinstance(self.fault, ConnectionLost):
-            return self.fault.close
-        return self._wire.close_info() if self._wire is not None else CloseInfo()
-
     def _become(self, what: ConnectionInput) -> None:
         self.state = next_connection_state(self.state, what)
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, final
 import trio
 
 from triplane.core.errors import (
+    ConnectFailed,
     ConnectionLost,
     LimitReached,
     ProtocolViolation,
@@ -95,7 +96,7 @@ class Demultiplexer:
                         self._deliver(mailbox)
                 if self._router.retire and self._connection.is_usable:
                     self._on_retire()
-        except (ConnectionLost, Stalled):
+        except (ConnectFailed, ConnectionLost, Stalled):
             pass
         except ProtocolViolation as violation:
             self._connection.poison(violation)

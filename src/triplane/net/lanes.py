@@ -243,7 +243,7 @@ class Lanes:
             with trio.move_on_after(self._options.drain_timeout):
                 while not drain.is_over:
                     drain.take(await lane.receive())
-        except (ConnectionLost, Stalled, ProtocolViolation, LimitReached):
+        except (ConnectFailed, ConnectionLost, Stalled, ProtocolViolation, LimitReached):
             pass
         if not drain.is_clean or lane.state != "draining":
             self._give_up(lane)

@@ -353,7 +353,7 @@ class Pool:
             return
         lanes.connection.retire()
         self._rotated += 1
-        if any(lane.state != "free" for lane in lanes) and not self._closing:
+        if any(lane.state in ("leased", "reserved") for lane in lanes) and not self._closing:
             self._dial(place)
         self._close_if_retired(lanes)
 
