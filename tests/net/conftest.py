@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
@@ -11,9 +13,10 @@ import trio.testing
 from wsproto import ConnectionType, WSConnection
 from wsproto.events import AcceptConnection, CloseConnection, Event, Ping, Request, TextMessage
 
-from triplane import Endpoint, EngineOptions
+from triplane import Endpoint, EngineOptions, open_engine
 from triplane.net.connection import Connection
 from triplane.net.dial import Dialler
+from triplane.net.lane import Lease
 
 
 class Peer:
@@ -103,3 +106,38 @@ def rig():
         return Rig(EngineOptions(**options), endpoint or Endpoint("ws://host/v1", api_key="k"))
 
     return partial(make)
+
+
+class Peers:
+    """A network whose other ends are in the test's hands, in the order in which they were dialled."""
+
+    def __init__(self) -> None:
+        self._send, self._receive = trio.open_memory_channel[Peer](8)
+
+    async def connect(self, host: str, port: int) -> trio.abc.Stream:
+        await trio.lowlevel.checkpoint()
+        client, server = trio.testing.memory_stream_pair()
+        self._send.send_nowait(Peer(server))
+        return client
+
+    async def next(self) -> Peer:
+        peer = await self._receive.receive()
+        await peer.accept()
+        return peer
+
+
+@pytest.fixture
+def by_hand():
+    """Opens an engine for one connection with four lanes, whose peers the test plays; gives what makes leases, too."""
+
+    @asynccontextmanager
+    async def opened(lanes: str = "auto", **options: Any):
+        peers = Peers()
+        endpoint = Endpoint("ws://host/v1", lanes=lanes)
+        limits = EngineOptions(
+            **{"max_connections": 1, "lanes_per_connection": 4, "backoff_base": 0.01, **options}
+        )
+        async with open_engine(endpoint, options=limits, network=peers, rng=random.Random(1)) as engine:
+            yield engine, peers, partial(Lease, engine._pool, endpoint)
+
+    return opened

@@ -20,7 +20,7 @@ carrying them out is somebody else's work. Waiters are served first come, first 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import attrs
 
@@ -28,6 +28,11 @@ from .lifecycle import LaneState
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+# OpenAI WebSocket-mode guide: so many responses are in flight at once on a connection, and so many names of lanes are
+# known in its life.
+MAX_IN_FLIGHT: Final = 16
+MAX_NAMES: Final = 32
 
 
 @attrs.frozen
@@ -161,6 +166,18 @@ def plan(
     actions += [Dial()] * dials
     actions += [Cut(connection) for connection in drains[:cuts]]
     return actions
+
+
+def spare_lanes(*, lanes: int, unfinished: int, names: int, lanes_per_connection: int) -> int:
+    """How many more lanes may be opened on a connection.
+
+    Args:
+        lanes: Those that it has.
+        unfinished: Those that were given up and whose response the server has not ended yet.
+        names: Names that were used in its life.
+        lanes_per_connection: How many it may have.
+    """
+    return max(0, min(lanes_per_connection - lanes, MAX_IN_FLIGHT - lanes - unfinished, MAX_NAMES - names))
 
 
 class _Supply:

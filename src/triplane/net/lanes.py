@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, final
 import attrs
 import trio
 
+from triplane.core.assignment import MAX_NAMES, spare_lanes
 from triplane.core.drain import Drain
 from triplane.core.errors import (
     ConnectFailed,
@@ -33,11 +34,6 @@ if TYPE_CHECKING:
 
     from .connection import Connection, ConnectionStatistics
     from .dial import Dialler
-
-# OpenAI WebSocket-mode guide: so many responses are in flight at once, and so many names are known in the life of a
-# connection.
-MAX_IN_FLIGHT = 16
-MAX_NAMES = 32
 
 
 @final
@@ -94,14 +90,11 @@ class Lanes:
         """How many more lanes may be opened now."""
         if self._demultiplexer is None or not self.connection.is_usable:
             return 0
-        living = len(self._lanes)
-        return max(
-            0,
-            min(
-                self._options.lanes_per_connection - living,
-                MAX_IN_FLIGHT - living - self._demultiplexer.unfinished,
-                MAX_NAMES - self._names,
-            ),
+        return spare_lanes(
+            lanes=len(self._lanes),
+            unfinished=self._demultiplexer.unfinished,
+            names=self._names,
+            lanes_per_connection=self._options.lanes_per_connection,
         )
 
     @property
