@@ -143,6 +143,36 @@ async def test_every_step_of_every_operation(bench, autojump_clock) -> None:
     assert b.engine.statistics().opened == b.engine.statistics().closed
 
 
+@pytest.mark.parametrize("lanes", ["auto", "named"])
+async def test_every_step_of_a_run_on_a_shared_connection(bench, autojump_clock, lanes) -> None:
+    """Its neighbour is never disturbed, and however often this happens, lanes are neither lost nor used twice."""
+    limits = triplane.EngineOptions(max_connections=1, lanes_per_connection=4, drain_timeout=0.5)
+    endpoint = triplane.Endpoint("ws://memory/v1", lanes=lanes)
+    async with bench(options=limits, endpoint=endpoint, delta_delay=0.3, max_age=1e9) as b:
+        texts: list[str] = []
+
+        async def operation() -> None:
+            await b.engine.run(AGENT, "CALL nap {}")
+
+        async def beside() -> None:
+            while True:
+                texts.append((await b.engine.run(AGENT, "SAY 3 x")).text)
+
+        _, steps = await cancelled_at(0, operation)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(beside)
+            for step in range(1, steps, 2):
+                await cancelled_at(step, operation)
+            await trio.sleep(3)
+            nursery.cancel_scope.cancel()
+        await trio.sleep(1)
+        await assert_whole(b)
+
+    assert {"xxx"} == set(texts)
+    assert b.engine.statistics().opened == b.engine.statistics().closed
+    assert 0 == b.server.statistics().requests_refused
+
+
 async def test_a_waiter_cancelled_at_the_moment_of_being_served_passes_the_lane_on(
     bench, autojump_clock
 ) -> None:

@@ -90,8 +90,8 @@ class EngineOptions:
         max_connection_buffer: What may wait for all lanes of a shared connection; beyond it the lane for which most is
             waiting fails with `LimitReached`. A single message may be larger.
         drain_timeout: How long the answer to a request whose run was cancelled is read off before its lane is given
-            up: its connection, if it has no other lanes. Longer would keep a place from others to save one handshake,
-            and nobody knows whether the server goes on generating once nobody listens.
+            up, or its connection if that has no other lanes; 0 for not at all. Reading longer would keep a place from
+            others to save one handshake, and nobody knows whether a server stops generating when it is left.
         replay_attempts: How often a turn is tried again after a lost connection or a passing server error.
         backoff_base: The second retry waits about this long (the first is immediate); each later one twice as
             long as the one before, times a random factor between 0.75 and 1.
@@ -125,7 +125,7 @@ class EngineOptions:
     slow_lane: Literal["spill", "fail"] = attrs.field(default="spill", validator=_one_of("spill", "fail"))
     max_lane_buffer: int = attrs.field(default=4 * 2**20, validator=_COUNT)
     max_connection_buffer: int = attrs.field(default=64 * 2**20, validator=_COUNT)
-    drain_timeout: float = attrs.field(default=5.0, validator=_SECONDS)
+    drain_timeout: float = attrs.field(default=5.0, validator=_number(least=0))
     replay_attempts: int = attrs.field(default=4, validator=_COUNT_FROM_ZERO)
     backoff_base: float = attrs.field(default=0.5, validator=_SECONDS)
     backoff_limit: float = attrs.field(default=30.0, validator=_SECONDS)
