@@ -466,3 +466,12 @@ async def test_cancelled_runs_of_all_kinds_leave_a_pool_that_serves(bench, autoj
     assert {number: f"echo: hello {number}" for number in range(20)} == texts
     assert b.engine.statistics().opened == b.engine.statistics().closed
     assert 0 == b.server.statistics().requests_refused
+
+
+async def test_leaving_does_not_wait_for_what_nobody_wants(bench, autojump_clock) -> None:
+    async with bench() as b:
+        async with triplane.open_engine(NAMED, network=b.network) as engine:
+            with trio.move_on_after(1):
+                await engine.run(AGENT, "WAIT 100000")
+            b.network.streams[-1].send_stream.send_all_hook = trio.sleep_forever
+        assert 1 == trio.current_time()

@@ -96,11 +96,12 @@ async def test_the_servers_age_limit_retires_the_connection(by_hand, nursery, au
             await old.text(frame("response.created", f"lane-{number}", response={"id": f"resp_{number}"}))
         await old.text(error(lane, status=400, code="websocket_connection_limit_reached"))
         new = await peers.next()
-        assert "lane-1" == (await request(new))["stream_id"]
+        again = {(await request(new))["stream_id"] for _ in range(2 if lane is None else 1)}
         if lane is None:
-            assert "lane-2" == (await request(new))["stream_id"]
+            assert {"lane-1", "lane-2"} == again
             await new.text(end(4, "lane-2"))
         else:
+            assert {"lane-1"} == again
             assert ["draining", "open"] == [each.state for each in engine.statistics().pool.connections]
             await old.text(end(2, "lane-2"))
         nursery.start_soon(old.answer)

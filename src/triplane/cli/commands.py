@@ -125,6 +125,13 @@ def commands(ctx: click.Context) -> int:
     "--connections", type=click.IntRange(1, 1000), default=4, show_default=True, help="WebSockets at most."
 )
 @click.option(
+    "--lanes",
+    type=click.IntRange(1, 16),
+    default=1,
+    show_default=True,
+    help="Runs at once on each WebSocket, where the server can do that.",
+)
+@click.option(
     "--latency",
     type=_SECONDS,
     default=0.15,
@@ -145,6 +152,7 @@ def demo(
     include_hidden: bool,
     max_runs: int,
     connections: int,
+    lanes: int,
     latency: float,
     url: str | None,
     model: str | None,
@@ -162,7 +170,7 @@ def demo(
 
     \b
     triplane demo src
-    triplane demo . --max-runs 4 --connections 1
+    triplane demo . --max-runs 4 --connections 1 --lanes 4
     triplane demo src --model gpt-5.5
     triplane demo src --json | jq .total
 
@@ -183,6 +191,7 @@ def demo(
         commands=is_local or allow_commands,
         max_runs=max_runs,
         connections=connections,
+        lanes=lanes,
         latency=latency,
     )
     screen = Screen([os.environ.get(_KEY)])

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from triplane.cli.plan import Job, Plan
     from triplane.cli.scopes import Interruption
     from triplane.engine.fan_out import FanOutResults
+    from triplane.net.statistics import LaneStatistics
 
 LOCAL_MODEL = "surveyor"
 # Somebody pressed Ctrl-C, or wants to read the table: nobody waits long for a goodbye.
@@ -42,6 +43,7 @@ class Settings:
         commands: Whether agents may run commands.
         max_runs: How many runs at once.
         connections: Over how many connections at most.
+        lanes: How many lanes on each of them, where the server has lanes.
         latency: Seconds that the local server's model thinks before each response.
     """
 
@@ -50,6 +52,7 @@ class Settings:
     commands: bool = True
     max_runs: int = 8
     connections: int = 4
+    lanes: int = 1
     latency: float = 0.0
 
 
@@ -64,23 +67,23 @@ class RunView:
 
 @attrs.frozen
 class LaneView:
-    """One connection and who uses it.
+    """One lane and who uses it.
 
     Attributes:
-        name: The connection's name.
-        state: ``"leased"``, ``"reserved"``, ``"free"``.
+        name: The lane's name, which is its connection's where that has one lane.
+        state: ``"leased"``, ``"reserved"``, ``"draining"``, ``"free"``.
         run: The name of the job that holds it, else empty.
         requests: Requests sent on it.
-        bytes_up: Bytes sent.
-        bytes_down: Bytes received.
+        bytes_up: Bytes sent on its connection; None for all lanes of a connection but the first.
+        bytes_down: Bytes received, likewise.
     """
 
     name: str
     state: str
     run: str
     requests: int
-    bytes_up: int
-    bytes_down: int
+    bytes_up: int | None
+    bytes_down: int | None
 
 
 @attrs.frozen
@@ -148,6 +151,7 @@ class Demo:
         self._began = trio.current_time()
         options = EngineOptions(
             max_connections=self.settings.connections,
+            lanes_per_connection=self.settings.lanes,
             close_timeout=CLOSE_SECONDS,
             close_grace=2 * CLOSE_SECONDS,
         )
@@ -237,15 +241,24 @@ class Demo:
         if self._engine is None:
             return ()
         pool = self._engine.statistics().pool
-        connections = {connection.name: connection for connection in pool.connections}
-        return tuple(
-            LaneView(
-                name=lane.name,
-                state=lane.state,
-                run=names.get(lane.holder or "", ""),
-                requests=connections[lane.connection].requests,
-                bytes_up=connections[lane.connection].bytes_up,
-                bytes_down=connections[lane.connection].bytes_down,
+        # Bytes belong to a connection: the first of its lanes shows them.
+        firsts = {each.lanes[0]: each for each in pool.connections if each.lanes}
+        views = []
+        for lane in sorted(pool.lanes, key=_place):
+            connection = firsts.get(lane.name)
+            views.append(
+                LaneView(
+                    name=lane.name,
+                    state=lane.state,
+                    run=names.get(lane.holder or "", ""),
+                    requests=lane.requests,
+                    bytes_up=connection.bytes_up if connection else None,
+                    bytes_down=connection.bytes_down if connection else None,
+                )
             )
-            for lane in sorted(pool.lanes, key=lambda lane: (len(lane.name), lane.name))
-        )
+        return tuple(views)
+
+
+def _place(lane: LaneStatistics) -> tuple[int, str, int, str]:
+    """Where a lane stands in the display: c2 before c10, and c1/2 before c1/10."""
+    return len(lane.connection), lane.connection, len(lane.name), lane.name

@@ -31,6 +31,7 @@ _STATE_STYLES = {
     "waiting": "dim",
     "leased": "cyan",
     "reserved": "yellow",
+    "draining": "magenta",
     "free": "dim",
 }
 
@@ -90,13 +91,17 @@ def draw(view: DemoView, *, width: int, height: int) -> RenderableType:
     """The picture of a moment, at most `height` lines of `width` columns."""
     narrow = width < _NARROW
     # What is cut is cut here, where the reader can be told how much it was.
-    room = max(2, height - _FIXED_LINES - len(view.lanes))
+    lanes = view.lanes[: max(4, height // 2)]
+    room = max(2, height - _FIXED_LINES - len(lanes) - (len(lanes) < len(view.lanes)))
     shown = view.runs if len(view.runs) <= room else view.runs[: room - 1]
     parts: list[RenderableType] = [_overall(view, width=width), Text(), _runs(shown, narrow=narrow)]
     if len(shown) < len(view.runs):
         parts.append(Text(f"  and {len(view.runs) - len(shown)} more", style="dim"))
     # The cursor rests on the empty last line: at the end of a full one, the terminal's own "^C" would begin another.
-    parts += [Text(), _lanes(view.lanes, view.dialling), Text()]
+    parts += [Text(), _lanes(lanes, view.dialling)]
+    if len(lanes) < len(view.lanes):
+        parts.append(Text(f"  and {len(view.lanes) - len(lanes)} more", style="dim"))
+    parts.append(Text())
     return Group(*parts)
 
 
@@ -168,8 +173,8 @@ def _lanes(lanes: tuple[LaneView, ...], dialling: int) -> RenderableType:
             Text(lane.state, style=_STATE_STYLES.get(lane.state, "")),
             Text(lane.run),
             f"{lane.requests:,}",
-            size(lane.bytes_up),
-            size(lane.bytes_down),
+            "" if lane.bytes_up is None else size(lane.bytes_up),
+            "" if lane.bytes_down is None else size(lane.bytes_down),
         )
     if dialling:
         table.add_row("…", Text(f"connecting x{dialling}" if dialling > 1 else "connecting", style="dim"))

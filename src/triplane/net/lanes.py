@@ -86,6 +86,12 @@ class Lanes:
         return any(lane.state == "leased" for lane in self._lanes)
 
     @property
+    def only_drains(self) -> bool:
+        """Whether an abandoned answer is all that still comes on it."""
+        states = {lane.state for lane in self._lanes}
+        return "draining" in states and states <= {"draining", "free"}
+
+    @property
     def spare(self) -> int:
         """How many more lanes may be opened now."""
         if self._demultiplexer is None or not self.connection.is_usable:

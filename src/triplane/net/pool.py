@@ -416,4 +416,8 @@ class Pool:
                 waiting.failure = EngineClosed()
                 waiting.served.set()
             for lanes in place.connections:
-                lanes.connection.close()
+                if lanes.only_drains:
+                    # Nobody waits for what is coming, and a closing handshake would have to wait for it.
+                    lanes.connection.poison(ConnectionLost("the engine is being left"))
+                else:
+                    lanes.connection.close()
