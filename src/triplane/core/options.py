@@ -45,6 +45,11 @@ def one_of(words: object) -> Callable[..., None]:
     return check
 
 
+def _flag(_instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    if not isinstance(value, bool):
+        raise ConfigError(f"{attribute.name} must be True or False, not {value!r}")
+
+
 AmbiguousSends = Literal["replay_if_harmless", "replay", "raise"]
 SlowLane = Literal["spill", "fail"]
 
@@ -106,6 +111,10 @@ class EngineOptions:
             something happen twice on the server: the request names MCP servers, a code interpreter, a hosted shell or
             a tool of a type not known to be harmless, or adds to a ``conversation``. ``"replay"`` repeats it then as
             well, and ``"raise"`` never does. Either way the log and the receipt say so. An agent can have its own.
+        strict: What becomes of a response whose events cannot all be its own: numbers that are missing or come late,
+            events of another response, another `previous_response_id` or conversation than the request's. By default
+            it counts all the same, and a `DifferencesFound` says so; with `strict` it ends the run as a
+            `ProtocolViolation`.
         backoff_base: The second retry waits about this long (the first is immediate); each later one twice as
             long as the one before, times a random factor between 0.75 and 1.
         backoff_limit: The longest wait between two tries, whatever the server asks for.
@@ -143,6 +152,7 @@ class EngineOptions:
     ambiguous_sends: AmbiguousSends = attrs.field(
         default="replay_if_harmless", validator=one_of(AmbiguousSends)
     )
+    strict: bool = attrs.field(default=False, validator=_flag)
     backoff_base: float = attrs.field(default=0.5, validator=_SECONDS)
     backoff_limit: float = attrs.field(default=30.0, validator=_SECONDS)
 

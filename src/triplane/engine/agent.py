@@ -115,6 +115,14 @@ class Agent:
         """Whether the server may do things for a request that must not happen twice, such as calling MCP servers."""
         return has_server_effects(self._body)
 
+    @property
+    def conversation(self) -> str | None:
+        """The server's conversation that every request belongs to, as the settings say; None for none."""
+        conversation = self._body.get("conversation")
+        if isinstance(conversation, dict):
+            conversation = conversation.get("id")
+        return conversation if isinstance(conversation, str) else None
+
     @cached_property
     def _body(self) -> dict[str, Any]:
         body: dict[str, Any] = {"type": "response.create", "model": self.model, "store": self.store}

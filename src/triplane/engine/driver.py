@@ -29,11 +29,13 @@ from triplane.core.errors import (
 from triplane.core.options import EngineOptions
 from triplane.core.records import (
     ConnectionDropped,
+    DifferencesFound,
     FramesReceived,
     RequestSent,
     ResponseRetracted,
     RunEnded,
     RunStarted,
+    StillWaiting,
     ToolFinished,
     ToolStarted,
 )
@@ -42,12 +44,13 @@ from triplane.core.retry import BOUNDARIES, Boundary, moment_of, safe_next
 from triplane.net.pool import Pool
 from triplane.tools import AgentRunner, run_calls
 
-from .exchange import exchange
+from .exchange import exchange, overdue_after
 from .recovery import RETRACT_REASONS, Interrupted, Recovery
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from triplane.core.accumulator import ResponseAccumulator
     from triplane.core.outcome import ToolCall, ToolOutcome
     from triplane.core.records import Body, Item
     from triplane.core.reducer import RunState
@@ -299,6 +302,7 @@ class Driver:
                 len(plan.items),
                 size,
                 self._agent.store,
+                self._agent.conversation,
             )
         )
         await self._feed.log.durable()
@@ -311,6 +315,7 @@ class Driver:
                 options=self._options,
                 take=lambda frames: self._take(lane, frames),
                 make_room=self._make_room(lane),
+                on_silence=lambda silence: self._tell_of_silence(lane, turn, silence),
             )
         except (ConnectionLost, Stalled, ProtocolViolation) as fault:
             self._lose(lane, fault)
@@ -335,6 +340,7 @@ class Driver:
             )
         if not response.is_over:
             return False
+        self._report_differences(response)
         head = self._reducer.head
         lane.remember(head.response_id if head else None)
         self._keep_head(head.response_id if head else None)
@@ -344,6 +350,43 @@ class Driver:
         """What may delay reading. Not a slow reader of the run where that would not hold up the server: the log has it."""
         spills = lane.is_shared and self._options.slow_lane == "spill"
         return None if spills else self._feed.make_room
+
+    def _report_differences(self, response: ResponseAccumulator) -> None:
+        differences, irregularities = response.differences, response.irregularities
+        if differences or irregularities:
+            self._record(
+                DifferencesFound(
+                    self._reducer.turns,
+                    response.id,
+                    tuple(attrs.asdict(each) for each in differences),
+                    tuple(attrs.asdict(each) for each in irregularities),
+                )
+            )
+        if response.displaced_by is not None:
+            raise ProtocolViolation(
+                f"the server began the response {response.displaced_by} in the middle of {response.id}"
+            )
+        if irregularities and self._options.strict:
+            first = irregularities[0]
+            raise ProtocolViolation(
+                f"the events of response {response.id} are not all its own (option strict): {first.kind} at"
+                f" {first.type}, {first.expected!r} was due and {first.found!r} came"
+            )
+
+    def _tell_of_silence(self, lane: Lane, turn: int, silence: float) -> None:
+        pulse = lane.pulse()
+        late = self._options.heartbeat_interval + overdue_after(self._options)
+        is_silent = pulse.silence is not None and pulse.silence >= late
+        self._record(
+            StillWaiting(
+                turn,
+                lane.connection_name,
+                "socket_silent" if is_silent else "model_thinking",
+                silence,
+                pulse.silence,
+                pulse.round_trip,
+            )
+        )
 
     def _keep_head(self, head: str | None) -> None:
         self._pool.keep_head(self._kept_head, head)

@@ -24,6 +24,20 @@ if TYPE_CHECKING:
     from .pool import Pool
 
 
+@attrs.frozen
+class Pulse:
+    """Whether the peer of a lane is there at all.
+
+    Attributes:
+        silence: Seconds since anything at all came from it, 0 while it is we who do not read; None where nothing tells
+            a peer that is gone from one that has nothing to say.
+        round_trip: Seconds that the latest ping took, None before the first.
+    """
+
+    silence: float | None
+    round_trip: float | None
+
+
 @final
 class Lane:
     """One sequential channel on a connection, and what the server remembers there. Made by `Lanes`.
@@ -137,6 +151,11 @@ class Lane:
                 return frames
             # It was turned down for the lane's name: the model has not seen it.
             await self._connection.send(request)
+
+    def pulse(self) -> Pulse:
+        """What is known of the peer now."""
+        connection = self.connection.statistics()
+        return Pulse(connection.silence, connection.round_trip)
 
     def poison(self, fault: TriplaneError) -> None:
         """Give up what is no longer known to be whole: this lane, and its connection unless others use that too.
