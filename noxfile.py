@@ -117,6 +117,23 @@ def bench(session: nox.Session) -> None:
     session.run("python", str(BENCHMARKS[name]), *options)
 
 
+SWEEPS = {
+    path.stem.removeprefix("sweep_"): path
+    for path in sorted(Path(__file__).parent.glob("scripts/sweep_*.py"))
+}
+
+
+@nox.session(default=False)
+def sweep(session: nox.Session) -> None:
+    """At every place there is, and not in a sample: `nox -s sweep -- bytes`, and that sweep's options after its name."""
+    name, *options = session.posargs or [""]
+    if name not in SWEEPS:
+        what = f"There is no sweep {name!r}." if name else "Which sweep?"
+        session.error(f"{what} There are: {', '.join(SWEEPS)}. For example: nox -s sweep -- bytes")
+    session.install("-e", ".", *dependencies("test"))
+    session.run("python", str(SWEEPS[name]), *options)
+
+
 @nox.session(default=False)
 def fuzz(session: nox.Session) -> None:
     """A million damaged frames for the codec, or `nox -s fuzz -- server --frames 50000 --seed 7` for the server."""

@@ -23,6 +23,7 @@ from triplane.core.options import RunLimits as RunLimits
 from triplane.core.outcome import ToolCall as ToolCall
 from triplane.core.outcome import ToolOutcome as ToolOutcome
 from triplane.core.records import ConnectionDropped as ConnectionDropped
+from triplane.core.records import DifferencesFound as DifferencesFound
 from triplane.core.records import FramesReceived as FramesReceived
 from triplane.core.records import InputAdded as InputAdded
 from triplane.core.records import Record as Record
@@ -31,6 +32,7 @@ from triplane.core.records import ResponseRetracted as ResponseRetracted
 from triplane.core.records import RunEnded as RunEnded
 from triplane.core.records import RunStarted as RunStarted
 from triplane.core.records import SteerSent as SteerSent
+from triplane.core.records import StillWaiting as StillWaiting
 from triplane.core.records import ToolFinished as ToolFinished
 from triplane.core.records import ToolStarted as ToolStarted
 from triplane.core.records import UndecodableFrame as UndecodableFrame

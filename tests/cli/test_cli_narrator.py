@@ -9,10 +9,12 @@ from test_cli_report import STATE
 
 from triplane import (
     ConnectionDropped,
+    DifferencesFound,
     RequestSent,
     ResponseRetracted,
     RunStarted,
     RunUsage,
+    StillWaiting,
     ToolFinished,
     ToolStarted,
 )
@@ -194,6 +196,23 @@ def test_an_answer_that_was_retracted_is_written_again() -> None:
     pieces += narrator.end(attrs.evolve(STATE, text="files: 2"))
 
     assert "files: 2" == out(pieces)
+
+
+def test_silences_and_disagreements_are_noted() -> None:
+    pieces = told(
+        Narrator(live=True),
+        StillWaiting(1, "c1", "model_thinking", 11.0, 0.98, 0.012),
+        StillWaiting(1, "c1", "model_thinking", 71.0, None, None),
+        StillWaiting(1, "c1", "socket_silent", 11.0, 11.2, 0.012),
+        DifferencesFound(1, "resp_1", ({"field": "arguments"},), ({"kind": "gap"},)),
+    )
+
+    assert [
+        "model thinking for 11.0 s on c1 (ping 12 ms)",
+        "model thinking for 1 min 11 s on c1",
+        "socket silent for 11.0 s on c1: not even a pong",
+        "the server's events do not agree in 2 places; see the log",
+    ] == [said.text for said in pieces if said.is_note]
 
 
 def test_a_final_text_that_differs_from_its_deltas_wins() -> None:

@@ -178,7 +178,7 @@ def test_what_comes_after_the_end_changes_nothing(end, late) -> None:
 # Events of other responses.
 
 
-@pytest.mark.parametrize("kind", ["created", "queued", "in_progress", "completed", "incomplete", "failed"])
+@pytest.mark.parametrize("kind", ["queued", "in_progress", "completed", "incomplete", "failed"])
 def test_an_event_of_another_response_does_not_touch_this_one(kind: str) -> None:
     response = fold(created(), text_delta("a"), lifecycle(kind, "resp_2", output=[message("b")]))
 
@@ -186,6 +186,56 @@ def test_an_event_of_another_response_does_not_touch_this_one(kind: str) -> None
     (irregularity,) = response.irregularities
     assert (irregularity.kind, irregularity.type) == ("foreign", f"response.{kind}")
     assert (irregularity.expected, irregularity.found) == ("resp_1", "resp_2")
+
+
+def test_a_response_in_the_middle_of_which_another_begins_ends_there() -> None:
+    response = fold(created(), text_delta("a"), created("resp_2"), text_delta("b"), done(call()))
+
+    assert (response.id, response.status, response.text(), response.is_over) == ("resp_1", "error", "a", True)
+    assert (response.displaced_by, response.error, response.calls()) == ("resp_2", None, [])
+    assert [irregularity.kind for irregularity in response.irregularities] == ["foreign"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "said", "reported"),
+    [
+        (None, {}, []),
+        (None, {"previous_response_id": None}, []),
+        ("resp_0", {}, []),
+        # Many servers do not repeat it.
+        ("resp_0", {"previous_response_id": None}, []),
+        ("resp_0", {"previous_response_id": "resp_0"}, []),
+        ("resp_0", {"previous_response_id": "resp_9"}, [("resp_0", "resp_9")]),
+        (None, {"previous_response_id": "resp_9"}, [("", "resp_9")]),
+    ],
+)
+def test_a_response_that_continues_another_one_than_asked_for_is_reported(asked, said, reported) -> None:
+    response = ResponseAccumulator(asked)
+    response.apply(created())
+    response.apply(completed([message("a")], **said))
+
+    assert [
+        (each.expected, each.found) for each in response.irregularities if each.kind == "other_chain"
+    ] == reported
+    assert response.text() == "a"
+
+
+@pytest.mark.parametrize(
+    ("asked", "said", "reported"),
+    [
+        (None, {"id": "conv_9"}, 0),
+        ("conv_1", None, 0),
+        ("conv_1", {"id": "conv_1"}, 0),
+        ("conv_1", "conv_1", 0),
+        ("conv_1", {"id": "conv_9"}, 1),
+        ("conv_1", "conv_9", 1),
+    ],
+)
+def test_a_response_of_another_conversation_than_asked_for_is_reported(asked, said, reported) -> None:
+    response = ResponseAccumulator(conversation=asked)
+    response.apply(completed([message("a")], conversation=said))
+
+    assert reported == len(response.irregularities)
 
 
 def test_a_trailing_event_of_the_response_before_is_not_this_ones_end() -> None:
@@ -228,12 +278,21 @@ def test_an_absent_or_null_list_replaces_nothing(output) -> None:
     assert response.differences == ()
 
 
-@pytest.mark.parametrize("output", [[], [message("Bye")], [message("Bye"), reasoning()]], ids=len)
-def test_a_list_replaces_everything_an_empty_one_too(output) -> None:
+def test_a_list_without_items_replaces_nothing_that_was_done() -> None:
+    response = fold(
+        *STREAMED, added(message("", "msg_2", content=[]), 1), text_delta("cut", 1), completed([])
+    )
+
+    assert response.output() == [message("Hello")]
+    assert [each.kept for each in response.differences] == ["before", "after"]
+
+
+@pytest.mark.parametrize("output", [[message("Bye")], [message("Bye"), reasoning()]], ids=len)
+def test_a_list_replaces_everything(output) -> None:
     response = fold(*STREAMED, completed(output))
 
     assert response.output() == output
-    assert response.text() == ("Bye" if output else "")
+    assert response.text() == "Bye"
     assert response.differences
     assert response.shown == 5, "what was shown was shown"
 
@@ -282,10 +341,10 @@ def test_a_finished_call_that_the_list_lacks_stays_in_its_place() -> None:
 def test_a_kept_call_keeps_the_reasoning_that_led_to_it() -> None:
     """One without the other is rejected when it is sent back."""
     leading, idle = reasoning("rs_1"), reasoning("rs_2")
-    response = fold(created(), done(leading, 0), done(call(), 1), done(idle, 2), completed([]))
+    response = fold(created(), done(leading, 0), done(call(), 1), done(idle, 2), completed([message("b")]))
 
-    assert response.output() == [leading, call()]
-    assert [(difference.item_id, difference.kept) for difference in response.differences] == [
+    assert response.output() == [leading, message("b"), call()]
+    assert [(difference.item_id, difference.kept) for difference in response.differences[1:]] == [
         ("rs_1", "before"),
         ("fc_1", "before"),
         ("rs_2", "after"),
@@ -303,7 +362,7 @@ def test_a_kept_call_keeps_the_reasoning_that_led_to_it() -> None:
     ids=["growing", "cut off", "without a call id", "the server's"],
 )
 def test_what_is_not_a_finished_call_of_ours_does_not_win(unfinished) -> None:
-    assert fold(created(), *unfinished, completed([])).output() == []
+    assert fold(created(), *unfinished, completed([message("b")])).output() == [message("b")]
 
 
 # Which calls are finished.

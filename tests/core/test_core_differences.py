@@ -138,7 +138,9 @@ def test_an_item_of_the_end_that_was_never_streamed() -> None:
 def test_an_item_that_the_end_lacks() -> None:
     response = fold(done(message("Hello"), 2), completed([]))
 
-    assert response.differences == (Difference("response", 2, "msg_1", "", message("Hello"), None),)
+    assert response.differences == (
+        Difference("response", 2, "msg_1", "", message("Hello"), None, kept="before"),
+    )
 
 
 def test_an_item_that_the_end_has_otherwise() -> None:

@@ -15,6 +15,7 @@ from triplane.core.items import text_of
 from triplane.core.outcome import ToolOutcome
 from triplane.core.records import (
     ConnectionDropped,
+    DifferencesFound,
     FramesReceived,
     InputAdded,
     Record,
@@ -23,6 +24,7 @@ from triplane.core.records import (
     RunEnded,
     RunStarted,
     SteerSent,
+    StillWaiting,
     ToolFinished,
     ToolStarted,
     UndecodableFrame,
@@ -178,6 +180,8 @@ BODIES = st.one_of(
     ),
     st.builds(SteerSent, st.sampled_from(["resp_1", "resp_2"]), st.just((user("Steer."),))),
     st.builds(ResponseRetracted, st.just(1), st.just("stalled"), st.just(0), st.booleans()),
+    st.builds(DifferencesFound, st.just(1), st.just("resp_1"), st.just(()), st.just(())),
+    st.just(StillWaiting(1, "c1", "model_thinking", 11.0, 0.5, 0.01)),
     st.builds(ConnectionDropped, st.just("c1"), st.just(1006), st.just("")),
     st.builds(
         ToolStarted,

@@ -42,6 +42,8 @@ COUNTS = [
 ]
 COUNTS_FROM_ZERO = ["replay_attempts"]
 SECONDS_OR_NONE = ["forbidden_delay"]
+WORDS = ["ambiguous_sends"]
+FLAGS = ["strict"]
 
 
 def make(name: str, value: object) -> object:
@@ -52,7 +54,7 @@ def make(name: str, value: object) -> object:
 def test_every_option_is_a_kind_that_is_tested_here() -> None:
     names = {field.name for cls in (EngineOptions, RunLimits) for field in attrs.fields(cls)}
 
-    assert names == {*SECONDS, *COUNTS, *COUNTS_FROM_ZERO, *SECONDS_OR_NONE}
+    assert names == {*SECONDS, *COUNTS, *COUNTS_FROM_ZERO, *SECONDS_OR_NONE, *WORDS, *FLAGS}
 
 
 @pytest.mark.parametrize("cls", [EngineOptions, RunLimits])
@@ -88,7 +90,9 @@ def test_replays_may_be_switched_off() -> None:
     [(name, value) for name in SECONDS for value in (0, -1, math.nan, -math.inf, "1", None, True)]
     + [(name, value) for name in SECONDS_OR_NONE for value in (0, -1, math.nan, "1", True)]
     + [(name, value) for name in COUNTS for value in (0, -1, 1.0, math.inf, "1", None, True)]
-    + [(name, value) for name in COUNTS_FROM_ZERO for value in (-1, 1.0, None, False)],
+    + [(name, value) for name in COUNTS_FROM_ZERO for value in (-1, 1.0, None, False)]
+    + [(name, value) for name in WORDS for value in ("", "always", None, True, ["raise"])]
+    + [(name, value) for name in FLAGS for value in (0, 1, "yes", None)],
 )
 def test_what_cannot_work_is_refused_by_name(name: str, value: object) -> None:
     with pytest.raises(ConfigError, match=f"^{name} must be ") as caught:
@@ -96,6 +100,11 @@ def test_what_cannot_work_is_refused_by_name(name: str, value: object) -> None:
 
     assert caught.value.receipt.next == "change"
     assert repr(value) in str(caught.value)
+
+
+@pytest.mark.parametrize("word", ["replay_if_harmless", "replay", "raise"])
+def test_ambiguous_sends_have_three_ways(word) -> None:
+    assert make("ambiguous_sends", word) == word
 
 
 def test_options_are_frozen_and_by_keyword_only() -> None:

@@ -10,18 +10,22 @@ from core_wire import call, completed, created, done, error, event, failed, fold
 from hypothesis import given
 from hypothesis import strategies as st
 
+from triplane.core.errors import CloseInfo, Effect
 from triplane.core.retry import (
     BOUNDARIES,
+    CLOSES,
     LANE_BOUNDARIES,
     VERDICTS,
     Boundary,
     Moment,
-    ServerVerdict,
+    Verdict,
     delay_before,
     has_server_effects,
+    judge_close,
     judge_server_error,
     may_replay,
     moment_of,
+    safe_next,
 )
 from triplane.core.turn import TurnAccumulator
 
@@ -34,6 +38,7 @@ rejected       yes     -        -          finished   resume
 accepted       yes     -        yes        accepted   resume
 shown          yes     yes      yes        accepted   resume
 call_finished  yes     yes      yes        accepted   resume
+failed         yes     yes      yes        finished   resume
 finished       -       -        -          finished   resume
 """
 LANE = """
@@ -44,6 +49,7 @@ rejected       -       -        -          finished   retry
 accepted       -       -        yes        accepted   inspect
 shown          -       -        yes        accepted   inspect
 call_finished  -       -        yes        accepted   inspect
+failed         -       -        yes        finished   inspect
 finished       -       -        -          finished   inspect
 """
 
@@ -104,7 +110,8 @@ def test_a_bare_lane_never_replays_and_is_never_less_careful_than_a_run() -> Non
         ([created(), done(call()), error()], True, "call_finished"),
         ([created(), done(call()), completed([])], True, "finished"),
         ([created(), incomplete("max_output_tokens")], True, "finished"),
-        ([created(), failed()], True, "finished"),
+        ([created(), failed()], True, "failed"),
+        ([created(), done(call()), failed()], True, "failed"),
     ],
 )
 def test_how_far_a_request_got(events, sending_began, moment) -> None:
@@ -141,6 +148,14 @@ def test_a_successor_that_has_not_begun_was_asked_for() -> None:
         ({"tools": [{"type": "function"}, {"type": "mcp"}]}, True),
         ({"tools": ({"type": "code_interpreter"},)}, True),
         ({"tools": [{"type": "shell"}]}, True),
+        ({"tools": [{"type": "web_search_preview_2025_03_11"}, {"type": "custom"}]}, False),
+        ({"tools": [{"type": "computer_use_preview"}, {"type": "apply_patch"}]}, False),
+        ({"tools": [{"type": "namespace", "tools": [{"type": "function"}]}]}, False),
+        ({"tools": [{"type": "namespace", "tools": [{"type": "mcp"}]}]}, True),
+        # What is not known may act.
+        ({"tools": [{"type": "time_machine"}]}, True),
+        ({"tools": [{}]}, True),
+        ({"tools": [{"type": 7}]}, True),
         ({"conversation": None}, False),
         ({"conversation": "conv_1"}, True),
         ({"conversation": {"id": "conv_1"}}, True),
@@ -160,13 +175,66 @@ def test_what_may_have_happened_on_the_server_is_not_made_to_happen_again(moment
     assert may_replay(LANE_BOUNDARIES[moment], server_effects=False) is False
 
 
+@pytest.mark.parametrize("moment", get_args(Moment))
+@pytest.mark.parametrize("server_effects", [False, True])
+def test_who_calls_decides_about_ambiguous_sends_and_about_nothing_else(moment, server_effects) -> None:
+    boundary = BOUNDARIES[moment]
+    replays = may_replay(boundary, server_effects=server_effects, ambiguous_sends="replay")
+    raises = may_replay(boundary, server_effects=server_effects, ambiguous_sends="raise")
+
+    assert boundary.replay is replays
+    assert (boundary.replay and not boundary.ambiguous) is raises
+
+
+@pytest.mark.parametrize(
+    ("moment", "server_effects", "outcomes", "safe"),
+    [
+        ("unsent", False, [], "retry"),
+        ("unsent", True, [], "retry"),
+        ("ambiguous", False, [], "resume"),
+        ("ambiguous", True, [], "inspect"),
+        ("failed", True, [], "inspect"),
+        ("rejected", True, [], "resume"),
+        ("finished", True, ["ok", "failed", "timed_out", "truncated"], "resume"),
+        ("finished", False, ["ok", "unknown"], "inspect"),
+        ("finished", False, ["cancelled"], "inspect"),
+        ("shown", False, ["interrupted"], "inspect"),
+    ],
+)
+def test_what_may_have_happened_without_our_knowledge_is_to_be_looked_into(
+    moment: Moment, server_effects, outcomes, safe
+) -> None:
+    effects = [Effect(f"call_{place}", "t", outcome) for place, outcome in enumerate(outcomes)]
+
+    assert safe_next(BOUNDARIES[moment], server_effects=server_effects, effects=effects) == safe
+
+
+# What a close means.
+
+PASSING = {1000, 1001, 1005, 1006, 1011, 1014, 1015}
+LATER = {1012, 1013}
+
+
+@pytest.mark.parametrize("code", [*range(1000, 1017), 2999, 3000, 4401, 4999])
+def test_what_the_peer_closes_with_decides(code: int) -> None:
+    expected = "new_connection" if code in PASSING else "back_off" if code in LATER else "give_up"
+
+    assert judge_close(CloseInfo(code, "", "peer")) == expected
+
+
+@pytest.mark.parametrize("code", CLOSES)
+@pytest.mark.parametrize("by", ["us", "network"])
+def test_what_we_closed_for_need_not_come_again_unless_it_was_too_big(code: int, by) -> None:
+    assert judge_close(CloseInfo(code, "", by)) == ("give_up" if code == 1009 else "new_connection")
+
+
 # What a server's error means.
 
 
 @pytest.mark.parametrize("code", VERDICTS)
 @pytest.mark.parametrize("status", [None, 400, 429, 500])
 def test_a_known_code_has_the_first_word(code: str, status) -> None:
-    assert VERDICTS[code] in get_args(ServerVerdict)
+    assert VERDICTS[code] in get_args(Verdict)
     assert judge_server_error(code, status, "server_error", param="input", continues=True) == VERDICTS[code]
 
 

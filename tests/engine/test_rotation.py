@@ -6,6 +6,7 @@ import math
 
 import pytest
 import trio
+from rotation_days import MOST_HANDSHAKES, live
 
 import triplane
 
@@ -97,3 +98,14 @@ def test_an_age_that_cannot_be_is_refused(age) -> None:
 
 def test_xai_ends_connections_sooner() -> None:
     assert 24 * 60 == triplane.Endpoint.xai("k").max_age
+
+
+def test_hours_of_connections_that_end_after_an_hour_cost_no_turn() -> None:
+    """A sample of what `nox -s sweep -- rotation` lives through for 30 days."""
+    outcome = live(5, sessions=4)
+
+    assert () == outcome.failures
+    assert 0 == outcome.replays
+    assert 4 * 4 <= outcome.rotated
+    # Apart from the first of each.
+    assert outcome.opened <= 4 + MOST_HANDSHAKES * outcome.connection_hours

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import assert_type
+from typing import Any, Literal, assert_type
 
 import triplane
 from triplane.protocol import ErrorEvent, ResponseCompleted, ResponseCreate, ResponseOutputTextDelta
@@ -54,6 +54,11 @@ async def runs(endpoint: triplane.Endpoint) -> None:
                         assert_type(outcome, triplane.ToolOutcome)
                     case triplane.ResponseRetracted(ambiguous=ambiguous):
                         assert_type(ambiguous, bool)
+                    case triplane.StillWaiting(phase=phase, round_trip=round_trip):
+                        assert_type(phase, Literal["model_thinking", "socket_silent"])
+                        assert_type(round_trip, float | None)
+                    case triplane.DifferencesFound(differences=differences):
+                        assert_type(differences, tuple[dict[str, Any], ...])
                     case _:
                         pass
             assert_type(run.result.usage, triplane.RunUsage)

@@ -12,8 +12,10 @@ from triplane.cli.units import counted, seconds, size
 from triplane.cli.untrusted import one_line, plain
 from triplane.core.records import (
     ConnectionDropped,
+    DifferencesFound,
     RequestSent,
     ResponseRetracted,
+    StillWaiting,
     ToolFinished,
     ToolStarted,
     UndecodableFrame,
@@ -91,6 +93,11 @@ class Narrator:
                 yield from self._note(
                     f"turn {event.turn} is tried again ({event.reason.replace('_', ' ')}){shown}"
                 )
+            case StillWaiting():
+                yield from self._note(_waiting(event))
+            case DifferencesFound():
+                found = counted(len(event.differences) + len(event.irregularities), "place")
+                yield from self._note(f"the server's events do not agree in {found}; see the log")
             case UndecodableFrame():
                 yield from self._note(
                     f"the server sent something that is not an event ({one_line(event.reason)})"
@@ -187,6 +194,13 @@ def _request(event: RequestSent) -> str:
         "warm": "on a warm lane",
     }[event.plan]
     return f"turn {event.turn}{again}: {counted(event.items, 'item')}, {size(event.size)} on {event.connection} ({what})"
+
+
+def _waiting(event: StillWaiting) -> str:
+    if event.phase == "socket_silent":
+        return f"socket silent for {seconds(event.silence)} on {event.connection}: not even a pong"
+    ping = "" if event.round_trip is None else f" (ping {seconds(event.round_trip)})"
+    return f"model thinking for {seconds(event.silence)} on {event.connection}{ping}"
 
 
 def _summary(state: RunState) -> str:

@@ -7,7 +7,7 @@ rules settle what the events leave open, the first three as in OpenAI's own help
 1. What was not announced is built on demand.
 2. ``*.done`` replaces the deltas before it, and ``output_item.done`` the item.
 3. The terminal event's ``output`` list replaces everything, except that tool calls that had finished win over it: they
-   may have been run. An absent or null list replaces nothing.
+   may have been run. An absent or null list replaces nothing, and one without items nothing that was done.
 4. Only an identical event with the same sequence number is a repetition, and is dropped.
 
 What does not agree is reported as `Difference`, what should not be there as `Irregularity`.
@@ -91,6 +91,7 @@ class ResponseAccumulator:
     Args:
         previous_response_id: The response that this one continues. A trailing event of it, on the same lane, is not
             taken for this response's own.
+        conversation: The server's conversation that it was asked to belong to.
 
     Attributes:
         id: The response's id, None before it is known.
@@ -99,17 +100,21 @@ class ResponseAccumulator:
         error: Why it failed, else None.
         incomplete_reason: Why it is incomplete, else empty.
         undecodable: The first frame in it that was not an event, else None.
+        displaced_by: The response that the server began in the middle of this one, else None. This one ended there, as
+            ``"error"`` without an `error`: what comes after it cannot be told apart.
         built: Its output. For the turn, which folds the events of the output itself.
     """
 
-    def __init__(self, previous_response_id: str | None = None) -> None:
+    def __init__(self, previous_response_id: str | None = None, *, conversation: str | None = None) -> None:
         self.id: str | None = None
         self.is_over = False
         self.usage: dict[str, Any] | None = None
         self.error: ErrorDetail | None = None
         self.incomplete_reason = ""
         self.undecodable: UndecodableFrame | None = None
+        self.displaced_by: str | None = None
         self._previous = previous_response_id
+        self._conversation = conversation
         self.built = OutputBuilder()
         self._begun = False
         self._ended: ResponseStatus | None = None
@@ -199,7 +204,9 @@ class ResponseAccumulator:
             "snapshot": self.snapshot(),
             "shown": self.shown,
             "undecodable": self.undecodable,
+            "displaced_by": self.displaced_by,
             "previous": self._previous,
+            "conversation": self._conversation,
             "numbering": self.built.numbering.state(),
             "output": self.built.state(),
         }
@@ -214,7 +221,11 @@ class ResponseAccumulator:
         self._end("incomplete", {})
 
     def _going_on(self, event: ResponseCreated | ResponseQueued | ResponseInProgress) -> None:
-        if not self._is_foreign(event) and not self.built.numbering.repeats(event, event):
+        if self._is_foreign(event):
+            if event.type == "response.created":
+                self.displaced_by = event.raw_response.get("id")
+                self._end("error", {})
+        elif not self.built.numbering.repeats(event, event):
             self._begun = True
             self._identify(event.raw_response)
 
@@ -223,6 +234,7 @@ class ResponseAccumulator:
             return
         response = event.raw_response
         self._identify(response)
+        self._compare_chain(event)
         usage = response.get("usage")
         self.usage = usage if isinstance(usage, dict) else None
         if event.type == "response.completed":
@@ -257,6 +269,21 @@ class ResponseAccumulator:
         identity = response.get("id")
         if self.id is None and isinstance(identity, str):
             self.id = identity
+
+    def _compare_chain(self, event: TerminalEvent) -> None:
+        """Report a response to another request than ours; a server that says nothing about that says nothing wrong."""
+        previous = event.raw_response.get("previous_response_id")
+        conversation = event.raw_response.get("conversation")
+        if isinstance(conversation, dict):
+            conversation = conversation.get("id")
+        for asked, said in (
+            (self._previous, previous),
+            (self._conversation, conversation if self._conversation is not None else None),
+        ):
+            if isinstance(said, str) and said != asked:
+                self.built.numbering.irregularities.append(
+                    Irregularity("other_chain", event.type, asked or "", said)
+                )
 
     def _is_foreign(self, event: LifecycleEvent) -> bool:
         """Whether an event is one of another response; only these events say whose they are."""

@@ -23,13 +23,15 @@ class Irregularity:
 
     Attributes:
         kind: ``"gap"``: numbers were left out; ``"backwards"``: a number came late, or again with another event, so
-            numbers identify nothing in the rest of this response; ``"foreign"``: an event of another response.
+            numbers identify nothing in the rest of this response; ``"foreign"``: an event of another response;
+            ``"other_chain"``: the response says that it continues another response, or belongs to another
+            conversation, than was asked for.
         type: The event's type.
-        expected: The number, or the response id, that was due.
+        expected: The number, or the id, that was due; empty for none.
         found: What came instead.
     """
 
-    kind: Literal["gap", "backwards", "foreign"]
+    kind: Literal["gap", "backwards", "foreign", "other_chain"]
     type: str
     expected: int | str
     found: int | str

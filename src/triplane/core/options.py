@@ -7,7 +7,7 @@ impose, since they protect something that callers share.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import attrs
 
@@ -33,13 +33,25 @@ def _number(*, least: float, whole: bool = False, most: float = math.inf) -> Cal
     return check
 
 
-def _one_of(*accepted: str) -> Callable[..., None]:
+def one_of(words: object) -> Callable[..., None]:
+    """A validator for the words of a `Literal`."""
+    choices = get_args(words)
+
     def check(_instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
-        if value not in accepted:
-            raise ConfigError(f"{attribute.name} must be {' or '.join(map(repr, accepted))}, not {value!r}")
+        if value not in choices:
+            listed = ", ".join(map(repr, choices))
+            raise ConfigError(f"{attribute.name} must be one of {listed}, not {value!r}")
 
     return check
 
+
+def _flag(_instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    if not isinstance(value, bool):
+        raise ConfigError(f"{attribute.name} must be True or False, not {value!r}")
+
+
+AmbiguousSends = Literal["replay_if_harmless", "replay", "raise"]
+SlowLane = Literal["spill", "fail"]
 
 _SECONDS = _number(least=0.001)
 _COUNT = _number(least=1, whole=True)
@@ -92,7 +104,17 @@ class EngineOptions:
         drain_timeout: How long the answer to a request whose run was cancelled is read off before its lane is given
             up, or its connection if that has no other lanes; 0 for not at all. Reading longer would keep a place from
             others to save one handshake, and nobody knows whether a server stops generating when it is left.
-        replay_attempts: How often a turn is tried again after a lost connection or a passing server error.
+        replay_attempts: How often a turn is tried again after a lost connection or a passing server error. Counted
+            anew once a response of the turn has come to its end, and not by a connection that could be opened.
+        ambiguous_sends: What becomes of a turn when the model may have run for a request whose answer was lost. It is
+            billed again if it is repeated. ``"replay_if_harmless"`` repeats it, with full input, unless that may make
+            something happen twice on the server: the request names MCP servers, a code interpreter, a hosted shell or
+            a tool of a type not known to be harmless, or adds to a ``conversation``. ``"replay"`` repeats it then as
+            well, and ``"raise"`` never does. Either way the log and the receipt say so. An agent can have its own.
+        strict: What becomes of a response whose events cannot all be its own: numbers that are missing or come late,
+            events of another response, another `previous_response_id` or conversation than the request's. By default
+            it counts all the same, and a `DifferencesFound` says so; with `strict` it ends the run as a
+            `ProtocolViolation`.
         backoff_base: The second retry waits about this long (the first is immediate); each later one twice as
             long as the one before, times a random factor between 0.75 and 1.
         backoff_limit: The longest wait between two tries, whatever the server asks for.
@@ -122,11 +144,15 @@ class EngineOptions:
     max_message_size: int = attrs.field(default=64 * 2**20, validator=_COUNT)
     max_request_size: int = attrs.field(default=16 * 2**20, validator=_COUNT)
     max_unread: int = attrs.field(default=4 * 2**20, validator=_COUNT)
-    slow_lane: Literal["spill", "fail"] = attrs.field(default="spill", validator=_one_of("spill", "fail"))
+    slow_lane: SlowLane = attrs.field(default="spill", validator=one_of(SlowLane))
     max_lane_buffer: int = attrs.field(default=4 * 2**20, validator=_COUNT)
     max_connection_buffer: int = attrs.field(default=64 * 2**20, validator=_COUNT)
     drain_timeout: float = attrs.field(default=5.0, validator=_number(least=0))
     replay_attempts: int = attrs.field(default=4, validator=_COUNT_FROM_ZERO)
+    ambiguous_sends: AmbiguousSends = attrs.field(
+        default="replay_if_harmless", validator=one_of(AmbiguousSends)
+    )
+    strict: bool = attrs.field(default=False, validator=_flag)
     backoff_base: float = attrs.field(default=0.5, validator=_SECONDS)
     backoff_limit: float = attrs.field(default=30.0, validator=_SECONDS)
 

@@ -230,14 +230,15 @@ class OutputBuilder:
                 self._compare_texts("response", place, _id_of(before.item), *texts)
         rows = list(enumerate(merged))
         # A kept item stands before what the list has at its index.
-        rows = sorted(self._keep(missing) + rows, key=lambda row: row[0])
+        rows = sorted(self._keep(missing, all_done=not output) + rows, key=lambda row: row[0])
         self.overwritten += max(0, len(shown) - len(text_of(item for _, item in rows)))
         return [item for _, item in rows]
 
-    def _keep(self, missing: dict[int, StreamedItem]) -> list[tuple[int, Item]]:
+    def _keep(self, missing: dict[int, StreamedItem], *, all_done: bool) -> list[tuple[int, Item]]:
         """Of the items that a terminal list lacks, the finished calls, each with the reasoning that led to it.
 
-        A call without its reasoning is rejected when it is sent back.
+        A call without its reasoning is rejected when it is sent back. A list without any item is one that the server did
+        not fill, as some do for all that they have streamed, and no list of what counts: then all that was done stays.
         """
         kept: list[tuple[int, Item]] = []
         reasoning: list[int] = []
@@ -250,7 +251,7 @@ class OutputBuilder:
                     counts |= {*reasoning, index}
                 reasoning = []
         for index, each in missing.items():
-            keep = index in counts
+            keep = index in counts or (all_done and each.done)
             if keep:
                 kept.append((each.output_index, each.item))
             self.differences.append(

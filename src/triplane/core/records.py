@@ -40,6 +40,7 @@ PlanReason = Literal[
     "not_json",
 ]
 EndStatus = Literal["completed", "incomplete", "failed", "cancelled"]
+SilencePhase = Literal["model_thinking", "socket_silent"]
 RetractReason = Literal["connection_lost", "stalled", "server_error", "undecodable_frame"]
 
 
@@ -111,6 +112,7 @@ class RequestSent(_Entry):
         items: How many input items it carries.
         size: Its bytes.
         stored: Whether the server was asked to store the response.
+        conversation: The server's conversation that it belongs to, else None.
     """
 
     type: ClassVar[str] = "triplane.request_sent"
@@ -123,6 +125,7 @@ class RequestSent(_Entry):
     items: int
     size: int
     stored: bool = False
+    conversation: str | None = None
 
 
 @attrs.frozen(repr=False)
@@ -201,6 +204,49 @@ class ResponseRetracted(_Entry):
 
 
 @attrs.frozen(repr=False)
+class DifferencesFound(_Entry):
+    """The events of a response that has ended do not agree with each other, or are not all its own.
+
+    What counts in spite of it is settled by fixed rules, see `core.accumulator`; folding the log finds the same again.
+
+    Attributes:
+        turn: The turn.
+        response_id: The response.
+        differences: Where a later event said something else than the ones before it: a `Difference` each, as a dict.
+        irregularities: What should not have been in the stream: an `Irregularity` each, as a dict.
+    """
+
+    type: ClassVar[str] = "triplane.differences_found"
+    turn: int
+    response_id: str | None
+    differences: tuple[Item, ...]
+    irregularities: tuple[Item, ...]
+
+
+@attrs.frozen(repr=False)
+class StillWaiting(_Entry):
+    """The response in hand has been silent for another heartbeat. A sign of life for whoever watches; it changes nothing.
+
+    Attributes:
+        turn: The turn.
+        connection: The connection's name.
+        phase: ``"model_thinking"``: the peer answers pings, or nothing tells that it does not, so it is the model that
+            takes its time; ``"socket_silent"``: the latest ping is still to be answered.
+        silence: Seconds since the latest event of the response, or since the request if there was none yet.
+        peer_silence: Seconds since anything at all came from the peer, None if that says nothing, as without pings.
+        round_trip: Seconds that the latest ping took there and back, None before the first.
+    """
+
+    type: ClassVar[str] = "triplane.still_waiting"
+    turn: int
+    connection: str
+    phase: SilencePhase
+    silence: float
+    peer_silence: float | None
+    round_trip: float | None
+
+
+@attrs.frozen(repr=False)
 class ConnectionDropped(_Entry):
     """The connection under the run is gone, and with it what the server remembered there.
 
@@ -270,6 +316,8 @@ Body = (
     | SteerSent
     | FramesReceived
     | ResponseRetracted
+    | DifferencesFound
+    | StillWaiting
     | ConnectionDropped
     | ToolStarted
     | ToolFinished

@@ -215,7 +215,7 @@ class RunReducer:
                 self.bytes_up += body.size
                 self.status = "model"
                 self._request = body
-                self._begin_turn(body.previous_response_id)
+                self._begin_turn(body.previous_response_id, body.conversation)
             case SteerSent() if not self.turn.is_over:
                 self.turn.note_steer(body.previous_response_id, body.items)
             case RunStarted():
@@ -236,8 +236,8 @@ class RunReducer:
                 self.status = body.status
                 self.reason = body.reason
 
-    def _begin_turn(self, previous_response_id: str | None) -> None:
-        self.turn = TurnAccumulator(previous_response_id)
+    def _begin_turn(self, previous_response_id: str | None, conversation: str | None = None) -> None:
+        self.turn = TurnAccumulator(previous_response_id, conversation=conversation)
         self._responses_taken = 0
         self._steers_taken = set()
         self._turn_taken = False

@@ -1,8 +1,11 @@
-"""What may be tried again, and when: the replay boundary as two tables.
+"""What may be tried again, and when: the replay boundary as two tables, and what each fault means as two more.
 
 A request passes the moments below in order. When its connection dies or the server gives up, the moment decides what
 may be done. A bare lane never replays. A run replays only from its log and with full input, and says so there. What
 a reader was shown of a response that is replayed is retracted first, never spliced.
+
+Where the boundary leaves it open, the fault decides: `judge_close` by a WebSocket's close code, `judge_server_error` by
+an error's code.
 """
 
 from __future__ import annotations
@@ -15,11 +18,15 @@ from .errors import SafeNext, Sent
 from .turn import TurnAccumulator
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from .accumulator import ResponseAccumulator
+    from .errors import CloseInfo, Effect
+    from .options import AmbiguousSends
 
-Moment = Literal["unsent", "ambiguous", "rejected", "accepted", "shown", "call_finished", "finished"]
+Moment = Literal[
+    "unsent", "ambiguous", "rejected", "accepted", "shown", "call_finished", "failed", "finished"
+]
 
 
 @attrs.frozen
@@ -57,6 +64,9 @@ BOUNDARIES: Final[dict[Moment, Boundary]] = {
     # A tool call had finished arriving, and its tool had not started: tools start after the terminal event. The call
     # is discarded with the response, so it can never run beside its replayed twin.
     "call_finished": Boundary(replay=True, retract=True, ambiguous=True, sent="accepted", next="resume"),
+    # The model ran, and the server says that it failed. Its calls are discarded, so nothing of ours has happened; as
+    # with "rejected", the error's code says whether to try again.
+    "failed": Boundary(replay=True, retract=True, ambiguous=True, sent="finished", next="resume"),
     # The terminal event was seen: there is nothing to replay. The next turn stands on the log.
     "finished": Boundary(replay=False, retract=False, ambiguous=False, sent="finished", next="resume"),
 }
@@ -70,6 +80,7 @@ LANE_BOUNDARIES: Final[dict[Moment, Boundary]] = {
     "accepted": Boundary(replay=False, retract=False, ambiguous=True, sent="accepted", next="inspect"),
     "shown": Boundary(replay=False, retract=False, ambiguous=True, sent="accepted", next="inspect"),
     "call_finished": Boundary(replay=False, retract=False, ambiguous=True, sent="accepted", next="inspect"),
+    "failed": Boundary(replay=False, retract=False, ambiguous=True, sent="finished", next="inspect"),
     "finished": Boundary(replay=False, retract=False, ambiguous=False, sent="finished", next="inspect"),
 }
 
@@ -83,7 +94,9 @@ def moment_of(response: ResponseAccumulator | TurnAccumulator, *, sending_began:
         if response.awaits_successor:
             return "ambiguous"
         response = response.response
-    if response.status in ("completed", "incomplete", "failed"):
+    if response.status == "failed":
+        return "failed"
+    if response.status in ("completed", "incomplete"):
         return "finished"
     if response.status == "awaited":
         return "ambiguous" if sending_began else "unsent"
@@ -94,43 +107,118 @@ def moment_of(response: ResponseAccumulator | TurnAccumulator, *, sending_began:
     return "rejected" if response.status == "error" and response.id is None else "accepted"
 
 
-# What the server does on its own while a response is made, with effects that outlive it.
-_TOOLS_WITH_EFFECTS: Final = ("mcp", "code_interpreter", "shell")
+# Tools that act on nothing outside the response, by the beginning of their type: those that the client runs, and
+# searching and making images, which leave nothing behind.
+_HARMLESS_TOOLS: Final = (
+    "function",
+    "custom",
+    "local_shell",
+    "apply_patch",
+    "computer",
+    "tool_search",
+    "web_search",
+    "file_search",
+    "image_generation",
+)
 
 
 def has_server_effects(request: Mapping[str, object]) -> bool:
     """Whether sending a request twice may make something happen twice on the server's side.
 
-    That is so if the server may call MCP servers or run code for it, and if it adds to a stored conversation. Searching
-    and making images leave nothing behind.
+    That is so if the server may call MCP servers or run code for it, and if it adds to a stored conversation. A tool
+    of a type that is not known here may act as well. A stored response that nobody refers to changes nothing.
 
     Args:
         request: The ``response.create`` as wire data.
     """
-    tools = request.get("tools")
-    hosted = (
-        [tool.get("type") for tool in tools if isinstance(tool, dict)]
-        if isinstance(tools, (list, tuple))
-        else []
-    )
-    return any(kind in _TOOLS_WITH_EFFECTS for kind in hosted) or request.get("conversation") is not None
+    return request.get("conversation") is not None or _may_act(request.get("tools"))
 
 
-def may_replay(boundary: Boundary, *, server_effects: bool) -> bool:
-    """Whether a request may be sent again without asking anybody.
+def _may_act(tools: object) -> bool:
+    if not isinstance(tools, (list, tuple)):
+        return False
+    for tool in tools:
+        if isinstance(tool, dict):
+            kind = tool.get("type")
+            if kind == "namespace":
+                if _may_act(tool.get("tools")):
+                    return True
+            elif not (isinstance(kind, str) and kind.startswith(_HARMLESS_TOOLS)):
+                return True
+    return False
+
+
+def may_replay(
+    boundary: Boundary, *, server_effects: bool, ambiguous_sends: AmbiguousSends = "replay_if_harmless"
+) -> bool:
+    """Whether a request may be sent again.
 
     Args:
         boundary: Where it was cut off.
         server_effects: See `has_server_effects`. What the model may have made happen there must not happen again.
+        ambiguous_sends: What the caller allows where the model may have run; see `EngineOptions`.
     """
-    return boundary.replay and not (boundary.ambiguous and server_effects)
+    if not boundary.replay or not boundary.ambiguous:
+        return boundary.replay
+    return ambiguous_sends == "replay" or (ambiguous_sends == "replay_if_harmless" and not server_effects)
 
 
-ServerVerdict = Literal["resend_full", "new_connection", "back_off", "give_up"]
+# Outcomes after which nobody knows whether the effect happened.
+_UNKNOWN: Final = frozenset({"unknown", "cancelled", "interrupted"})
+
+
+def safe_next(boundary: Boundary, *, server_effects: bool, effects: Iterable[Effect] = ()) -> SafeNext:
+    """What a run's receipt says is safe, when the request in hand was cut off at a boundary.
+
+    Whatever may have happened without our knowledge, in a tool or on the server, is to be looked into first.
+    """
+    if (boundary.ambiguous and server_effects) or any(effect.outcome in _UNKNOWN for effect in effects):
+        return "inspect"
+    return boundary.next
+
+
+# resend_full: at once, on the same lane and without continuing anything. new_connection: on another connection; the
+# first time at once. back_off: after a while, also the first time.
+Verdict = Literal["resend_full", "new_connection", "back_off", "give_up"]
+
+# By the code of a close frame, or of the lack of one (RFC 6455, 7.4.1). Servers end connections in good order, with
+# 1000 or 1001, in the middle of a response as well: at a greatest age, for a deployment.
+CLOSES: Final[dict[int, Verdict]] = {
+    1000: "new_connection",
+    1001: "new_connection",
+    1005: "new_connection",
+    1006: "new_connection",
+    1011: "new_connection",
+    1014: "new_connection",
+    1015: "new_connection",
+    # The server restarts, or asks to come again later.
+    1012: "back_off",
+    1013: "back_off",
+    # The same bytes would meet the same: no WebSocket as the server knows it, a kind of data that it does not take, no
+    # UTF-8, against its policy, too big, or an extension that it wants.
+    1002: "give_up",
+    1003: "give_up",
+    1007: "give_up",
+    1008: "give_up",
+    1009: "give_up",
+    1010: "give_up",
+}
+
+
+def judge_close(close: CloseInfo) -> Verdict:
+    """What a run does when a WebSocket was closed under a request.
+
+    A code of the server's own making (3000 to 4999) says something that is not for us to guess, such as that the key is
+    not accepted. What we close for, the other end's bytes, need not come again, save for a message that was too big.
+    """
+    if close.by != "peer" and close.code != 1009:
+        return "new_connection"
+    return CLOSES.get(close.code, "give_up")
+
 
 # By the server's code, whatever the status: OpenAI's own, those in ``response.failed`` (openai-python 3.52.0), and
 # those that Codex and other servers are known to use.
-VERDICTS: Final[dict[str, ServerVerdict]] = {
+VERDICTS: Final[dict[str, Verdict]] = {
     # The server does not know the response that the request continues. The same id never works again.
     "previous_response_not_found": "resend_full",
     "websocket_connection_limit_reached": "new_connection",
@@ -168,7 +256,7 @@ def judge_server_error(
     *,
     param: str | None = None,
     continues: bool = False,
-) -> ServerVerdict:
+) -> Verdict:
     """What a run does about an ``error`` event, by its facts.
 
     Args:

@@ -67,6 +67,7 @@ class TurnAccumulator:
 
     Args:
         previous_response_id: The response that the request continues.
+        conversation: The server's conversation that it belongs to.
 
     Attributes:
         responses: The responses, in order; at least one.
@@ -74,8 +75,9 @@ class TurnAccumulator:
         steers: All steers, in the order in which they were sent.
     """
 
-    def __init__(self, previous_response_id: str | None = None) -> None:
-        self.response = ResponseAccumulator(previous_response_id)
+    def __init__(self, previous_response_id: str | None = None, *, conversation: str | None = None) -> None:
+        self._conversation = conversation
+        self.response = ResponseAccumulator(previous_response_id, conversation=conversation)
         self.responses = [self.response]
         self.steers: list[Steer] = []
 
@@ -173,7 +175,7 @@ class TurnAccumulator:
         return self.response
 
     def _begin_another(self) -> None:
-        self.response = ResponseAccumulator(self.response.id)
+        self.response = ResponseAccumulator(self.response.id, conversation=self._conversation)
         self.responses.append(self.response)
 
     def _accepted(self, event: ResponseSteerAccepted) -> bool:

@@ -11,7 +11,7 @@ import attrs
 import orjson
 
 from triplane.core.errors import ConfigError
-from triplane.core.options import RunLimits
+from triplane.core.options import AmbiguousSends, RunLimits, one_of
 from triplane.core.retry import has_server_effects
 from triplane.net.endpoint import Endpoint
 from triplane.protocol import ModelSettings, to_wire
@@ -63,6 +63,8 @@ class Agent:
         limits: How far one run may go.
         store: Whether the server stores the responses. Off by default: the run's log is the memory.
         endpoint: Where this agent runs, else at the engine's endpoint.
+        ambiguous_sends: What becomes of a turn when the model may have run for a request whose answer was lost, else
+            what `EngineOptions.ambiguous_sends` says.
 
     Raises:
         ConfigError: A tool twice, something that is no tool, or an empty name or model.
@@ -85,6 +87,9 @@ class Agent:
         default=None,
         kw_only=True,
         validator=attrs.validators.optional(_instance_of(Endpoint, "a triplane.Endpoint")),
+    )
+    ambiguous_sends: AmbiguousSends | None = attrs.field(
+        default=None, kw_only=True, validator=attrs.validators.optional(one_of(AmbiguousSends))
     )
 
     def __attrs_post_init__(self) -> None:
@@ -109,6 +114,14 @@ class Agent:
     def has_server_effects(self) -> bool:
         """Whether the server may do things for a request that must not happen twice, such as calling MCP servers."""
         return has_server_effects(self._body)
+
+    @property
+    def conversation(self) -> str | None:
+        """The server's conversation that every request belongs to, as the settings say; None for none."""
+        conversation = self._body.get("conversation")
+        if isinstance(conversation, dict):
+            conversation = conversation.get("id")
+        return conversation if isinstance(conversation, str) else None
 
     @cached_property
     def _body(self) -> dict[str, Any]:

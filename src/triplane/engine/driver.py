@@ -1,7 +1,8 @@
-"""The agent loop and its recovery: what drives one run from its input to its end.
+"""The agent loop: what drives one run from its input to its end.
 
 One task drives a run. Everything that happens is appended to the run's log and folded by the reducer; the driver
-reads the reducer and never keeps state of its own about the conversation.
+reads the reducer and never keeps state of its own about the conversation. What it does when a turn goes wrong is
+decided by `recovery`.
 """
 
 from __future__ import annotations
@@ -28,42 +29,37 @@ from triplane.core.errors import (
 from triplane.core.options import EngineOptions
 from triplane.core.records import (
     ConnectionDropped,
+    DifferencesFound,
     FramesReceived,
     RequestSent,
     ResponseRetracted,
     RunEnded,
     RunStarted,
+    StillWaiting,
     ToolFinished,
     ToolStarted,
 )
 from triplane.core.reducer import RunReducer
-from triplane.core.retry import (
-    BOUNDARIES,
-    Boundary,
-    ServerVerdict,
-    delay_before,
-    judge_server_error,
-    may_replay,
-    moment_of,
-)
+from triplane.core.retry import BOUNDARIES, Boundary, moment_of, safe_next
 from triplane.net.pool import Pool
 from triplane.tools import AgentRunner, run_calls
 
-from .exchange import exchange
+from .exchange import exchange, overdue_after
+from .recovery import RETRACT_REASONS, Interrupted, Recovery
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from triplane.core.accumulator import ResponseAccumulator
     from triplane.core.outcome import ToolCall, ToolOutcome
-    from triplane.core.records import Body, Item, RetractReason
+    from triplane.core.records import Body, Item
     from triplane.core.reducer import RunState
     from triplane.net.lane import Lane, Lease
     from triplane.tools import Tool
 
     from .agent import Agent
     from .feed import Feed
-
-Fault = ConnectionLost | Stalled | ProtocolViolation | ServerError
+    from .recovery import Fault
 
 
 @attrs.frozen
@@ -119,13 +115,14 @@ class Driver:
 
     def receipt(self) -> Receipt:
         """What is known to have happened so far."""
-        response = self._reducer.response
-        begun = self._reducer.turns > 0
+        if self._reducer.turns == 0:
+            return Receipt()
+        effects = self._reducer.effects
         return Receipt(
-            sent=self._boundary.sent if begun else "nothing",
-            shown=response.shown,
-            effects=self._reducer.effects,
-            next="resume" if begun else "retry",
+            sent=self._boundary.sent,
+            shown=self._reducer.response.shown,
+            effects=effects,
+            next=safe_next(self._boundary, server_effects=self._agent.has_server_effects, effects=effects),
         )
 
     async def drive(self) -> RunState:
@@ -205,33 +202,38 @@ class Driver:
     async def _take_turn(self) -> None:
         """Send one request and fold its answer, again if need be, until the turn has its response."""
         turn = self._reducer.turns + 1
-        attempt = 1
-        resent_full = False
+        recovery = Recovery(self._agent, self._options)
         while True:
             lane = await self._acquire()
-            try:
-                await self._try(lane, turn, attempt)
-            except (ConnectionLost, Stalled, ProtocolViolation) as error:
-                fault: Fault = error
-            else:
-                detail = self._reducer.response.error
-                if detail is None:
-                    return
-                if self._reducer.response.status == "failed":
-                    raise self._response_failed(attempt)
-                fault = ServerError.from_detail(detail)
-            verdict = self._verdict(fault)
-            repeated = verdict == "resend_full" and resent_full
-            if verdict == "give_up" or repeated or attempt > self._options.replay_attempts:
-                raise self._explained(fault, attempt)
-            resent_full = verdict == "resend_full"
-            self._retract(turn, fault)
+            fault = await self._attempt(lane, turn, recovery.attempt)
+            if fault is None:
+                return
+            at = self._interrupted(fault)
+            verdict = recovery.decide(at)
+            if verdict == "give_up":
+                raise recovery.explain(at, self._run_id)
+            self._record(
+                ResponseRetracted(
+                    turn, RETRACT_REASONS[type(fault)], at.shown, ambiguous=at.boundary.ambiguous
+                )
+            )
+            if verdict == "new_connection" and isinstance(fault, ServerError):
+                self._lose(lane, fault)
             if verdict != "resend_full":
-                if verdict == "new_connection":
-                    self._lease.abandon(fault)
                 self._lease.release()
-                await trio.sleep(self._delay(attempt, fault))
-            attempt += 1
+                await trio.sleep(recovery.delay(at, verdict, self._rng.random()))
+
+    def _interrupted(self, fault: Fault) -> Interrupted:
+        turn = self._reducer.turn
+        return Interrupted(
+            fault,
+            self._boundary,
+            turn.response.shown,
+            self._reducer.effects,
+            continued=self._continues,
+            progressed=any(each.status in ("completed", "incomplete") for each in turn.responses),
+            failure=turn.response.error if turn.response.status == "failed" else None,
+        )
 
     async def _acquire(self) -> Lane:
         before = self._last_lane
@@ -252,6 +254,15 @@ class Driver:
             raise
         self._last_lane = lane
         return lane
+
+    async def _attempt(self, lane: Lane, turn: int, attempt: int) -> Fault | None:
+        """Send the turn's request and fold what comes. What went wrong is a value, None if nothing did."""
+        try:
+            await self._try(lane, turn, attempt)
+        except (ConnectionLost, Stalled, ProtocolViolation) as fault:
+            return fault
+        detail = self._reducer.response.error
+        return None if detail is None else ServerError.from_detail(detail)
 
     async def _try(self, lane: Lane, turn: int, attempt: int) -> None:
         plan = plan_turn(
@@ -291,6 +302,7 @@ class Driver:
                 len(plan.items),
                 size,
                 self._agent.store,
+                self._agent.conversation,
             )
         )
         await self._feed.log.durable()
@@ -303,13 +315,10 @@ class Driver:
                 options=self._options,
                 take=lambda frames: self._take(lane, frames),
                 make_room=self._make_room(lane),
+                on_silence=lambda silence: self._tell_of_silence(lane, turn, silence),
             )
         except (ConnectionLost, Stalled, ProtocolViolation) as fault:
-            self._lease.abandon(fault)
-            self._last_lane = None
-            self._keep_head(None)
-            close = lane.close_info()
-            self._record(ConnectionDropped(lane.connection_name, close.code, close.reason or str(fault)))
+            self._lose(lane, fault)
             raise
         except ConnectFailed as refusal:
             # Let in and put out at once: the same key would meet the same.
@@ -331,6 +340,7 @@ class Driver:
             )
         if not response.is_over:
             return False
+        self._report_differences(response)
         head = self._reducer.head
         lane.remember(head.response_id if head else None)
         self._keep_head(head.response_id if head else None)
@@ -341,6 +351,43 @@ class Driver:
         spills = lane.is_shared and self._options.slow_lane == "spill"
         return None if spills else self._feed.make_room
 
+    def _report_differences(self, response: ResponseAccumulator) -> None:
+        differences, irregularities = response.differences, response.irregularities
+        if differences or irregularities:
+            self._record(
+                DifferencesFound(
+                    self._reducer.turns,
+                    response.id,
+                    tuple(attrs.asdict(each) for each in differences),
+                    tuple(attrs.asdict(each) for each in irregularities),
+                )
+            )
+        if response.displaced_by is not None:
+            raise ProtocolViolation(
+                f"the server began the response {response.displaced_by} in the middle of {response.id}"
+            )
+        if irregularities and self._options.strict:
+            first = irregularities[0]
+            raise ProtocolViolation(
+                f"the events of response {response.id} are not all its own (option strict): {first.kind} at"
+                f" {first.type}, {first.expected!r} was due and {first.found!r} came"
+            )
+
+    def _tell_of_silence(self, lane: Lane, turn: int, silence: float) -> None:
+        pulse = lane.pulse()
+        late = self._options.heartbeat_interval + overdue_after(self._options)
+        is_silent = pulse.silence is not None and pulse.silence >= late
+        self._record(
+            StillWaiting(
+                turn,
+                lane.connection_name,
+                "socket_silent" if is_silent else "model_thinking",
+                silence,
+                pulse.silence,
+                pulse.round_trip,
+            )
+        )
+
     def _keep_head(self, head: str | None) -> None:
         self._pool.keep_head(self._kept_head, head)
         self._kept_head = head
@@ -350,66 +397,13 @@ class Driver:
         """What may be done about the request in hand."""
         return BOUNDARIES[moment_of(self._reducer.turn, sending_began=self._sending_began)]
 
-    def _verdict(self, fault: Fault) -> ServerVerdict:
-        verdict: ServerVerdict = "back_off"
-        if isinstance(fault, ServerError):
-            verdict = judge_server_error(
-                fault.code, fault.status, fault.type, param=fault.param, continues=self._continues
-            )
-        elif isinstance(fault, ConnectionLost) and fault.close.code in _FATAL_CLOSES:
-            verdict = "give_up"
-        allowed = may_replay(self._boundary, server_effects=self._agent.has_server_effects)
-        return verdict if allowed else "give_up"
-
-    def _retract(self, turn: int, fault: Fault) -> None:
-        self._record(
-            ResponseRetracted(
-                turn,
-                _RETRACT_REASONS[type(fault)],
-                self._reducer.response.shown,
-                ambiguous=self._boundary.ambiguous,
-            )
-        )
-
-    def _delay(self, attempt: int, fault: Fault) -> float:
-        return delay_before(
-            # A lost connection is replaced at once; a server that says it is busy is given time.
-            attempt + 1 if isinstance(fault, ServerError) and fault.code != _AGE_LIMIT else attempt,
-            base=self._options.backoff_base,
-            limit=self._options.backoff_limit,
-            jitter=self._rng.random(),
-            asked=fault.retry_after if isinstance(fault, ServerError) else None,
-        )
-
-    def _explained(self, fault: Fault, attempts: int) -> Fault:
-        """The fault with what is known to have happened."""
-        if attempts > 1:
-            fault.message = f"{fault.message} (the turn was tried {attempts} times)"
-        boundary = self._boundary
-        fault.receipt = Receipt(
-            sent=boundary.sent,
-            shown=self._reducer.response.shown,
-            effects=self._reducer.effects,
-            next="change" if isinstance(fault, ServerError) and not _is_passing(fault) else boundary.next,
-        )
-        return fault
-
-    def _response_failed(self, attempt: int) -> RunFailed:
-        detail = self._reducer.response.error
-        code = detail.code if detail else None
-        words = (detail.message if detail else None) or "the server gave no message"
-        return RunFailed(
-            f"the model's response failed ({code or 'no code'}): {words}",
-            run_id=self._run_id,
-            code=code,
-            attempts=attempt,
-            receipt=Receipt(
-                sent="finished",
-                shown=self._reducer.response.shown,
-                effects=self._reducer.effects,
-                next="resume",
-            ),
-        )
+    def _lose(self, lane: Lane, fault: Fault) -> None:
+        """Give up the connection under the run, and with it what the server remembers there."""
+        self._lease.abandon(fault)
+        self._last_lane = None
+        self._keep_head(None)
+        close = lane.close_info()
+        self._record(ConnectionDropped(lane.connection_name, close.code, close.reason or str(fault)))
 
     def _give_lane_back(self) -> None:
         self._keep_head(None)
@@ -417,18 +411,3 @@ class Driver:
 
     def _record(self, body: Body) -> None:
         self._reducer.apply(self._feed.append(body))
-
-
-_AGE_LIMIT = "websocket_connection_limit_reached"
-# Closes that the same request would meet again: a kind of data not taken, policy, a message too big.
-_FATAL_CLOSES = frozenset({1003, 1008, 1009})
-_RETRACT_REASONS: dict[type[TriplaneError], RetractReason] = {
-    ConnectionLost: "connection_lost",
-    Stalled: "stalled",
-    ProtocolViolation: "undecodable_frame",
-    ServerError: "server_error",
-}
-
-
-def _is_passing(fault: ServerError) -> bool:
-    return judge_server_error(fault.code, fault.status, fault.type) != "give_up"

@@ -23,6 +23,7 @@ async def exchange(
     options: EngineOptions,
     take: Callable[[tuple[str, ...]], bool],
     make_room: Callable[[], Awaitable[None]] | None = None,
+    on_silence: Callable[[float], object] | None = None,
 ) -> None:
     """Send a request and hand over what comes until `take` says that nothing more of it can come.
 
@@ -36,6 +37,7 @@ async def exchange(
         take: Gets each batch of frames; true ends the exchange.
         make_room: Awaited before each read; it may wait for slow readers, and that time counts as ours and not as
             the server's silence.
+        on_silence: Told after each heartbeat of silence how many seconds nothing has come.
 
     Raises:
         ConnectionLost: The connection ended first.
@@ -43,21 +45,42 @@ async def exchange(
         ProtocolViolation: A message was not text.
     """
     await lane.send(request)
+    told_at = math.inf if on_silence is None else options.heartbeat_interval + overdue_after(options)
     phase: StallPhase = "first_event"
     allowed = options.first_event_timeout
-    # One scope for all reads; its deadline moves with each batch.
-    with trio.CancelScope() as scope:
-        while True:
-            if make_room is not None:
-                scope.deadline = math.inf
-                await make_room()
-            scope.deadline = trio.current_time() + allowed
-            frames = await lane.receive()
-            if take(frames):
-                return
-            phase, allowed = "between_events", options.idle_timeout
+    limit = min(allowed, told_at)
+    since = trio.current_time()
+    is_told = False
+    while True:
+        # One scope for all reads, as long as something comes; its deadline moves with each batch.
+        with trio.CancelScope() as scope:
+            while True:
+                if not is_told:
+                    if make_room is not None:
+                        scope.deadline = math.inf
+                        await make_room()
+                    since = trio.current_time()
+                scope.deadline = since + limit
+                frames = await lane.receive()
+                if take(frames):
+                    return
+                phase, allowed, is_told = "between_events", options.idle_timeout, False
+                limit = min(allowed, told_at)
+        # A deadline can pass in the very moment in which frames come; then nobody has been silent.
+        if trio.current_time() < since + limit:
+            continue
+        if on_silence is None or limit >= allowed:
+            break
+        on_silence(trio.current_time() - since)
+        is_told = True
+        limit = min(allowed, limit + options.heartbeat_interval)
     where = {
         "first_event": "after a request (option first_event_timeout)",
         "between_events": "in the middle of a response (option idle_timeout)",
     }
     raise Stalled(f"the server sent nothing for {allowed:g} s {where[phase]}", phase=phase, silence=allowed)
+
+
+def overdue_after(options: EngineOptions) -> float:
+    """Seconds after which a pong is late. Silences are told of so long after a heartbeat: by then its pong is in."""
+    return min(1.0, options.heartbeat_timeout / 2)

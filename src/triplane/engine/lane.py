@@ -70,7 +70,7 @@ class BareLane:
                 which="max_request_size",
                 limit=self._options.max_request_size,
             )
-        turn = Turn(self._lease, self._options)
+        turn = Turn(self._lease, self._options, request.previous_response_id)
         # Looked at without a checkpoint before the send: a connection that is gone by now gets no byte.
         unsent = not lane.is_usable
         try:
@@ -96,10 +96,10 @@ class Turn:
     An ``error`` event ends it by raising `ServerError`. ``response.failed`` and ``response.incomplete`` are results.
     """
 
-    def __init__(self, lease: Lease, options: EngineOptions) -> None:
+    def __init__(self, lease: Lease, options: EngineOptions, previous_response_id: str | None) -> None:
         self._lease = lease
         self._options = options
-        self._response = ResponseAccumulator()
+        self._response = ResponseAccumulator(previous_response_id)
         self._events: list[ServerEvent | UndecodableFrame] = []
         self._broken = False
 
@@ -135,6 +135,13 @@ class Turn:
         if isinstance(event, UndecodableFrame):
             violation = ProtocolViolation(
                 f"the server sent a frame that is not an event ({event.reason})", excerpt=event.excerpt
+            )
+            self._break(violation)
+            raise violation
+        if self._response.displaced_by is not None and not self._events:
+            violation = ProtocolViolation(
+                f"the server began the response {self._response.displaced_by} in the middle of {self._response.id}",
+                receipt=self._receipt(),
             )
             self._break(violation)
             raise violation

@@ -81,7 +81,7 @@ async def _warm(lease: Lease, agent: Agent, options: EngineOptions) -> bool:
         # Harmless by contract: the lane is closed and the first run sends its full request elsewhere.
         lease.abandon(fault)
         return False
-    if not response.is_over:
+    if not response.is_over or response.displaced_by is not None:
         lease.abandon(ProtocolViolation("the answer to a warm-up was not an event"))
         return False
     # A server that ignores ``generate`` answers with output; nothing may then continue from it.

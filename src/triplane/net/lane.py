@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, final
 
 import attrs
+import trio
 
 from triplane.core.continuation import LaneMemory
 from triplane.core.errors import ConnectionLost
@@ -22,6 +23,20 @@ if TYPE_CHECKING:
     from .endpoint import Endpoint
     from .lanes import Lanes
     from .pool import Pool
+
+
+@attrs.frozen
+class Pulse:
+    """Whether the peer of a lane is there at all.
+
+    Attributes:
+        silence: Seconds since anything at all came from it, 0 while it is we who do not read; None where nothing tells
+            a peer that is gone from one that has nothing to say.
+        round_trip: Seconds that the latest ping took, None before the first.
+    """
+
+    silence: float | None
+    round_trip: float | None
 
 
 @final
@@ -48,6 +63,7 @@ class Lane:
         self.requests = 0
         self.owes = False
         self.has_steered = False
+        self._heard_at: float | None = None
         self._number = number
         self._connection = lanes.connection
         self._memory = LaneMemory(self._connection.name)
@@ -129,14 +145,26 @@ class Lane:
             trio.BusyResourceError: Another task is receiving.
         """
         if self.inbox is not None:
-            return await self.inbox.receive()
+            frames = await self.inbox.receive()
+            self._heard_at = trio.current_time()
+            return frames
         while True:
             frames = await self._connection.receive()
+            self._heard_at = trio.current_time()
             request = self.lanes.learn_from(frames)
             if request is None:
                 return frames
             # It was turned down for the lane's name: the model has not seen it.
             await self._connection.send(request)
+
+    def since_event(self) -> float | None:
+        """Seconds since something came on it, None before the first."""
+        return None if self._heard_at is None else trio.current_time() - self._heard_at
+
+    def pulse(self) -> Pulse:
+        """What is known of the peer now."""
+        connection = self._connection.statistics()
+        return Pulse(connection.silence, connection.round_trip)
 
     def poison(self, fault: TriplaneError) -> None:
         """Give up what is no longer known to be whole: this lane, and its connection unless others use that too.

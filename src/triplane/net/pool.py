@@ -98,6 +98,7 @@ class Pool:
                     lane.state,
                     lane.holder.label if lane.holder else None,
                     lane.requests,
+                    lane.since_event(),
                 )
                 for lane in all_lanes
             ),

@@ -19,6 +19,7 @@ class LaneStatistics:
         state: ``"free"``, ``"leased"``, ``"reserved"``, ``"draining"`` or ``"gone"``.
         holder: Who holds it, a run's id for a run, None when nobody does.
         requests: Messages sent on it.
+        since_event: Seconds since something of a response came on it, None before the first.
     """
 
     name: str
@@ -26,6 +27,7 @@ class LaneStatistics:
     state: LaneState
     holder: str | None
     requests: int = 0
+    since_event: float | None = None
 
 
 @attrs.frozen
