@@ -76,22 +76,45 @@ def doctor(
     if key is None and api_key_env != _KEY:
         raise click.UsageError(f"the environment variable {named(api_key_env)} of --api-key-env is not set.")
     screen = Screen([key, os.environ.get(_KEY)])
-    teller = _Teller(screen, quiet=json_wanted)
     endpoint = _endpoint(url, key)
-    if isinstance(endpoint, Endpoint):
-        screen.say(f"Examining {endpoint.url}", style="dim")
-        report, status = trio.run(partial(_examined, endpoint, model, patience, teller))
-    else:
-        report, status = endpoint, 1
-        for check in report.checks:
-            teller.tell(check)
-    if json_wanted and report is not None:
-        click.echo(screen.masked(orjson.dumps(report.as_json(), option=orjson.OPT_INDENT_2).decode()))
-    elif report is not None:
-        teller.sum_up(report)
-    else:
+    if isinstance(endpoint, Report):
+        _show(endpoint, _Teller(screen), screen, as_json=json_wanted)
+        return 1
+    return trio.run(
+        partial(examine_once, endpoint, screen, model=model, patience=patience, as_json=json_wanted)
+    )
+
+
+async def examine_once(
+    endpoint: Endpoint, screen: Screen, *, model: str | None, patience: float, as_json: bool
+) -> int:
+    """Examine an endpoint, show what comes out, and return the exit status."""
+    screen.say(f"Examining {endpoint.url}", style="dim")
+    options = EngineOptions(close_timeout=CLOSE_SECONDS)
+    teller = _Teller(screen)
+    report: Report | None = None
+    with interruptible() as interruption, interruption.scope:
+        report = await examine(
+            endpoint,
+            model=model,
+            patience=patience,
+            options=options,
+            told=None if as_json else teller.tell,
+        )
+    if report is None:
+        teller.end()
         screen.say("interrupted; nothing is left running")
-    return status
+        return interruption.exit_status
+    _show(report, teller, screen, as_json=as_json)
+    return 0 if report.is_healthy else 1
+
+
+def _show(report: Report, teller: _Teller, screen: Screen, *, as_json: bool) -> None:
+    """What of a report has not been told yet."""
+    if as_json:
+        click.echo(screen.masked(orjson.dumps(report.as_json(), option=orjson.OPT_INDENT_2).decode()))
+    else:
+        teller.sum_up(report)
 
 
 def _endpoint(url: str | None, key: str | None) -> Endpoint | Report:
@@ -108,29 +131,17 @@ def _endpoint(url: str | None, key: str | None) -> Endpoint | Report:
         return Report.stopped_at("auth", str(error), url=endpoint.url)
 
 
-async def _examined(
-    endpoint: Endpoint, model: str | None, patience: float, teller: _Teller
-) -> tuple[Report | None, int]:
-    """The report and the exit status; no report if a signal came first."""
-    options = EngineOptions(close_timeout=CLOSE_SECONDS)
-    with interruptible() as interruption, interruption.scope:
-        report = await examine(endpoint, model=model, patience=patience, options=options, told=teller.tell)
-        return report, 0 if report.is_healthy else 1
-    return None, interruption.exit_status
-
-
 class _Teller:
     """Writes each check on a line of its own, as soon as it is made; those skipped for one reason share a line."""
 
-    def __init__(self, screen: Screen, *, quiet: bool) -> None:
+    def __init__(self, screen: Screen) -> None:
         self._screen = screen
-        self._quiet = quiet
         self._skipped: list[Check] = []
+        self._told = 0
 
     def tell(self, check: Check) -> None:
         """Write a check, and below it what to do."""
-        if self._quiet:
-            return
+        self._told += 1
         if check.status != "skipped" or (self._skipped and self._skipped[0].found != check.found):
             self._write_skipped()
         if check.status == "skipped":
@@ -143,8 +154,12 @@ class _Teller:
             self._print(Text(f"{'':{_INDENT}}{arrow}{line}", style="yellow"))
             arrow = "  "
 
+    def end(self) -> None:
+        """Write what was held back."""
+        self._write_skipped()
+
     def _write_skipped(self) -> None:
-        """Write what was held back: the names on one line if there are several for the same reason."""
+        # The names on one line if there are several for the same reason.
         if self._skipped:
             names = [check.name for check in self._skipped]
             found = self._skipped[0].found
@@ -168,8 +183,10 @@ class _Teller:
             self._print(Text(f"{'':{_INDENT}}{other}", style=dim))
 
     def sum_up(self, report: Report) -> None:
-        """Write how many checks ended how."""
-        self._write_skipped()
+        """Write what has not been told yet, and how many checks ended how."""
+        for check in report.checks[self._told :]:
+            self.tell(check)
+        self.end()
         counts = {status: sum(check.status == status for check in report.checks) for status in _STYLES}
         words = [f"{counts['ok']} ok", f"{counts['skipped']} skipped"]
         if counts["failed"]:

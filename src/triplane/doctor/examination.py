@@ -15,7 +15,7 @@ import attrs
 import orjson
 import trio
 
-from triplane.core.errors import ConnectFailed, ConnectionLost, Stalled, TriplaneError
+from triplane.core.errors import ConnectFailed, Stalled, TriplaneError
 from triplane.core.options import EngineOptions
 from triplane.net.dial import Dialler, TcpNetwork
 from triplane.protocol import ResponseCreate
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from .checks import Name
     from .talk import Reply, Talk
 
+_TURNS: Final[tuple[Name, ...]] = ("turn", "continuation", "warm-up", "lanes")
+_TALK: Final[tuple[Name, ...]] = ("ping", *_TURNS)
 _PROMPT: Final = "Reply with the one word: ok"
 _LANE: Final = "triplane-doctor"
 _MOST_TOKENS: Final = 256
@@ -126,7 +128,7 @@ class _Examination:
         try:
             async with open_talk(dialler, self._endpoint, self._options, self._patience) as talk:
                 self._note(_upgraded(talk, self._endpoint, way.elapsed()))
-                if await self._is_let_in(talk):
+                if await self._is_let_in(talk, way.elapsed()):
                     await self._turns(dialler, talk)
         except ConnectFailed as failure:
             if failure.stage in ("upgrade", "auth"):
@@ -141,37 +143,34 @@ class _Examination:
         if failure.is_auth_refusal:
             self._skip("the key was refused first", "upgrade")
             self._note(Check("auth", "failed", str(failure), _advice_on_key(self._endpoint), facts=facts))
-            self._skip("the key was refused", "ping", "turn", "continuation", "warm-up", "lanes")
+            self._skip("the key was refused", *_TALK)
             return
         advice = "check the URL's path" if failure.is_unsupported else ""
         if failure.retry_after is not None:
             advice = f"the server asks to wait {failure.retry_after:g} s"
         self._note(Check("upgrade", "failed", str(failure), advice, facts=facts))
-        self._skip("no WebSocket was opened", "auth", "ping", "turn", "continuation", "warm-up", "lanes")
+        self._skip("no WebSocket was opened", "auth", *_TALK)
 
-    async def _is_let_in(self, talk: Talk) -> bool:
-        """Whether the connection outlives its first ping: some servers accept everybody and then close."""
+    async def _is_let_in(self, talk: Talk, upgrade_took: float) -> bool:
+        """Whether the connection stays: some servers accept everybody and then close."""
         key = "the key was accepted" if self._endpoint.api_key else "no key was asked for"
         try:
+            await talk.settle(upgrade_took)
             trip = await talk.ping()
         except ConnectFailed as failure:
             close = failure.close
             facts = {} if close is None else _close_facts(close)
             self._note(Check("auth", "failed", str(failure), _advice_on_key(self._endpoint), facts=facts))
-            self._skip("the key was refused", "ping", "turn", "continuation", "warm-up", "lanes")
+            self._skip("the key was refused", *_TALK)
             return False
         except Stalled as error:
             self._note(Check("auth", "ok", key))
             advice = "an engine takes a peer that answers no ping for dead; look for a proxy that drops control frames"
             self._note(Check("ping", "failed", str(error), advice))
             return True
-        except ConnectionLost as error:
-            self._note(
-                Check(
-                    "auth", "failed", str(error), "the server closed the connection before anything was asked"
-                )
-            )
-            self._skip("the connection is gone", "ping", "turn", "continuation", "warm-up", "lanes")
+        except TriplaneError as error:
+            self._note(Check("auth", "failed", str(error), "the connection ended before anything was asked"))
+            self._skip("the connection is gone", *_TALK)
             return False
         self._note(Check("auth", "ok", key))
         self._note(
@@ -180,10 +179,9 @@ class _Examination:
         return True
 
     async def _turns(self, dialler: Dialler, talk: Talk) -> None:
-        names: tuple[Name, ...] = ("turn", "continuation", "warm-up", "lanes")
         model = self._model or await self._local_model(dialler)
         if model is None:
-            self._skip("needs --model, since a turn costs tokens", *names)
+            self._skip("needs --model, since a turn costs tokens", *_TURNS)
             return
         ask_for = ResponseCreate(model=model, store=False, max_output_tokens=_MOST_TOKENS, input=_PROMPT)
         try:
@@ -200,7 +198,7 @@ class _Examination:
             self._note(_warm_up(await talk.ask(prepare)))
             self._note(_lanes(await talk.ask(attrs.evolve(prepare, stream_id=_LANE))))
         except TriplaneError as error:
-            waiting = [name for name in names if name not in self._checks]
+            waiting = [name for name in _TURNS if name not in self._checks]
             self._note(Check(waiting[0], "failed", str(error), "the connection did not survive this request"))
             self._skip("the connection is gone", *waiting[1:])
 

@@ -9,7 +9,7 @@ import attrs
 import trio
 
 from triplane.core.accumulator import ResponseAccumulator, ResponseSnapshot
-from triplane.core.errors import ConnectFailed, ConnectionLost, Stalled
+from triplane.core.errors import ConnectFailed, ConnectionLost, Stalled, TriplaneError
 from triplane.core.records import FramesReceived
 from triplane.net.guarded_stream import GuardedStream
 from triplane.net.refusal import AUTH_CLOSES, put_out, refusal_in
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from triplane.protocol import ResponseCreate
 
 _PONG_SECONDS: Final = 5.0
+_LEAST_SECONDS: Final = 0.1
 
 
 @attrs.frozen
@@ -60,24 +61,66 @@ class Talk:
         self._endpoint = endpoint
         self._patience = patience
 
+    async def settle(self, seconds: float) -> None:
+        """Give the server time to put us out, as those do that check keys after the handshake.
+
+        Nothing is sent meanwhile: what a server that closes has not read may cost us its last words.
+
+        Raises:
+            ConnectFailed: It did, because of the key.
+            ConnectionLost: The connection ended for another reason.
+            ProtocolViolation: Something came that is no message.
+        """
+        with trio.move_on_after(max(seconds, _LEAST_SECONDS)):
+            await self._listen()
+
     async def ping(self) -> float:
         """The round-trip time of a ping.
 
         Raises:
             ConnectFailed: The server put us out instead.
             ConnectionLost: The connection ended instead.
+            ProtocolViolation: Something else came that is no message.
             Stalled: No pong came within five seconds.
         """
         asked_at = trio.current_time()
-        with trio.move_on_after(_PONG_SECONDS):
-            try:
-                await self._wire.ping()
-            except ConnectionLost as lost:
-                if lost.close.by == "peer" and lost.close.code in AUTH_CLOSES:
-                    raise put_out(self._endpoint.url, lost.close) from None
-                raise
-            return trio.current_time() - asked_at
+        trip: float | None = None
+        lost: TriplaneError | None = None
+        async with trio.open_nursery() as nursery:
+
+            async def listen() -> None:
+                # The library's ping would wait for ever for the pong of a connection that has ended.
+                nonlocal lost
+                try:
+                    await self._listen()
+                except TriplaneError as error:
+                    lost = error
+                    nursery.cancel_scope.cancel(reason="the connection has ended")
+
+            nursery.start_soon(listen)
+            with trio.move_on_after(_PONG_SECONDS):
+                try:
+                    await self._wire.ping()
+                    trip = trio.current_time() - asked_at
+                except ConnectionLost:
+                    # The listener is about to say how.
+                    await trio.sleep_forever()
+            nursery.cancel_scope.cancel(reason="the pong is there, or late")
+        if trip is not None:
+            return trip
+        if lost is not None:
+            raise lost
         raise Stalled(f"no pong came within {_PONG_SECONDS:g} s", phase="heartbeat", silence=_PONG_SECONDS)
+
+    async def _listen(self) -> None:
+        """Read what nobody asked for, until the connection ends."""
+        try:
+            while True:
+                await self._wire.receive()
+        except ConnectionLost as lost:
+            if lost.close.by == "peer" and lost.close.code in AUTH_CLOSES:
+                raise put_out(self._endpoint.url, lost.close) from None
+            raise
 
     async def ask(self, request: ResponseCreate) -> Reply:
         """Send a request and read its answer to the end.
