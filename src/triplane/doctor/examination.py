@@ -187,15 +187,15 @@ class _Examination:
         try:
             first = await talk.ask(ask_for)
             self._note(_turn(first, model))
-            if not _is_done(first):
-                self._skip("there is no response to continue", "continuation")
-            else:
-                again = attrs.evolve(ask_for, previous_response_id=first.response.id, input="Once more.")
-                self._note(_continuation(await talk.ask(again)))
             prepare = ResponseCreate(
                 model=model, store=False, instructions="Be brief.", input=(), generate=False
             )
-            self._note(_warm_up(await talk.ask(prepare)))
+            if _is_done(first):
+                again = attrs.evolve(ask_for, previous_response_id=first.response.id, input="Once more.")
+                self._note(_continuation(await talk.ask(again)))
+                self._note(_warm_up(await talk.ask(prepare)))
+            else:
+                self._skip("the turn failed", "continuation", "warm-up")
             self._note(_lanes(await talk.ask(attrs.evolve(prepare, stream_id=_LANE))))
         except TriplaneError as error:
             waiting = [name for name in _TURNS if name not in self._checks]
