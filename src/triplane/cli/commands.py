@@ -16,6 +16,7 @@ import trio
 from click.core import ParameterSource
 
 from triplane.cli.demo import LOCAL_MODEL, Demo, Settings
+from triplane.cli.doctor import doctor
 from triplane.cli.plan import NothingToSurveyError, make_plan
 from triplane.cli.progress import watcher_for
 from triplane.cli.run import run_once
@@ -108,6 +109,7 @@ def commands(ctx: click.Context) -> int:
     triplane demo src              many agents on your own files, no key needed
     triplane serve --port 8765     a Responses server on this machine
     triplane run --model M "..."   one run, streamed to this terminal
+    triplane doctor                what works at an endpoint, check by check
 
     Exit status: 0 for success, 1 for a failure, 2 for wrong usage, 130 after Ctrl-C.
     """  # noqa: D301  # click wants the real character
@@ -115,6 +117,9 @@ def commands(ctx: click.Context) -> int:
         return 0
     click.echo(ctx.get_help(), err=True)
     return 2
+
+
+commands.add_command(doctor)
 
 
 @commands.command()

@@ -8,16 +8,17 @@ import socket
 import ssl
 from typing import TYPE_CHECKING, Protocol, final, runtime_checkable
 
+import attrs
 import trio
 
-from triplane.core.errors import ConfigError, ConnectFailed
+from triplane.core.errors import ConfigError, ConnectFailed, ConnectStage
 
 from .happy_eyeballs import first_to_connect, in_order
 from .opening import Approach, Opening
 from .proxy import Proxy, open_tunnel, proxy_for
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from triplane.core.options import EngineOptions
 
@@ -63,9 +64,36 @@ class TcpNetwork:
         return await trio.open_tcp_stream(host, port)
 
 
+@attrs.frozen
+class Passed:
+    """A stage that was passed on the way to an endpoint, for whoever wants to tell of it.
+
+    Attributes:
+        stage: ``"url"`` once it is known where to connect, then ``"dns"``, ``"tcp"``, ``"proxy"`` and ``"tls"``.
+        host: Of what was reached: the endpoint, or its proxy.
+        port: Likewise.
+        addresses: What its name was resolved to; empty in other stages than ``"dns"``.
+        stream: What there is so far, from ``"tcp"`` on.
+    """
+
+    stage: ConnectStage
+    host: str
+    port: int
+    addresses: tuple[str, ...] = ()
+    stream: trio.abc.Stream | None = None
+
+
 @final
 class Dialler:
-    """Opens streams. Keeps the one TLS context, since building one costs tens of milliseconds."""
+    """Opens streams. Keeps the one TLS context, since building one costs tens of milliseconds.
+
+    Args:
+        network: How TCP connections are made.
+        options: Deadlines and the pace.
+        environ: Where proxies are looked for, by default the process's environment.
+        rng: For jitter.
+        told: Gets each stage that is passed. Not for counting attempts: those that fail are not told of.
+    """
 
     def __init__(
         self,
@@ -73,7 +101,10 @@ class Dialler:
         options: EngineOptions,
         environ: Mapping[str, str] | None = None,
         rng: random.Random | None = None,
+        *,
+        told: Callable[[Passed], None] | None = None,
     ) -> None:
+        self._told = told or (lambda _stage: None)
         self._network = network
         self._options = options
         self._environ = os.environ if environ is None else environ
@@ -98,14 +129,17 @@ class Dialler:
         except ConfigError as error:
             raise ConnectFailed(str(error), stage="url") from None
         place = endpoint if proxy is None else proxy
+        self._told(Passed("url", place.host, place.port))
         stream = await self._connect(place.host, place.port)
         try:
             if proxy is not None:
                 if proxy.uses_tls:
                     stream = await self._wrap(proxy.host, self._context(None), stream)
                 await self._lead_on(stream, proxy, endpoint)
+                self._told(Passed("proxy", endpoint.host, endpoint.port, stream=stream))
             if endpoint.uses_tls:
                 stream = await self._wrap(endpoint.host, self._context(endpoint.ssl_context), stream)
+                self._told(Passed("tls", endpoint.host, endpoint.port, stream=stream))
         except BaseException:
             await trio.aclose_forcefully(stream)
             raise
@@ -113,6 +147,12 @@ class Dialler:
 
     async def _connect(self, host: str, port: int) -> trio.abc.Stream:
         addresses = await self._resolve(host, port)
+        self._told(Passed("dns", host, port, addresses=tuple(addresses or ())))
+        stream = await self._race(host, port, addresses)
+        self._told(Passed("tcp", host, port, stream=stream))
+        return stream
+
+    async def _race(self, host: str, port: int, addresses: Sequence[str] | None) -> trio.abc.Stream:
         place = f"{host} port {port}"
         with trio.move_on_after(self._options.tcp_timeout):
             try:
