@@ -20,7 +20,7 @@ from triplane.core.options import EngineOptions
 from triplane.net.dial import Dialler, TcpNetwork
 from triplane.protocol import ResponseCreate
 
-from .checks import NAMES, Check, Report
+from .checks import NAMES, Check, Name, Report
 from .http import Answer, NoAnswerError, ask
 from .talk import open_talk
 from .way import Way
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from triplane.net.dial import Network
     from triplane.net.endpoint import Endpoint
 
-    from .checks import Name
     from .talk import Reply, Talk
 
 _TURNS: Final[tuple[Name, ...]] = ("turn", "continuation", "warm-up", "lanes")
@@ -198,7 +197,7 @@ class _Examination:
                 self._skip("the turn failed", "continuation", "warm-up")
             self._note(_lanes(await talk.ask(attrs.evolve(prepare, stream_id=_LANE))))
         except TriplaneError as error:
-            waiting = [name for name in _TURNS if name not in self._checks]
+            waiting: list[Name] = [name for name in _TURNS if name not in self._checks]
             self._note(Check(waiting[0], "failed", str(error), "the connection did not survive this request"))
             self._skip("the connection is gone", *waiting[1:])
 
