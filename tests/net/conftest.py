@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
+import attrs
 import pytest
 import trio
 import trio.testing
@@ -98,14 +99,21 @@ class Rig:
         await self.opened.wait()
 
 
+@pytest.fixture(params=["trio-websocket", "websockets"])
+def wire(request: pytest.FixtureRequest) -> str:
+    """Every wire in turn."""
+    return str(request.param)
+
+
 @pytest.fixture
-def rig():
-    """Makes a `Rig`: options by keyword."""
+def rig(wire):
+    """Makes a `Rig` on each wire: options by keyword."""
 
     def make(*, endpoint: Endpoint | None = None, **options: Any) -> Rig:
-        return Rig(EngineOptions(**options), endpoint or Endpoint("ws://host/v1", api_key="k"))
+        place = endpoint or Endpoint("ws://host/v1", api_key="k")
+        return Rig(EngineOptions(**options), attrs.evolve(place, wire=wire))
 
-    return partial(make)
+    return make
 
 
 class Peers:

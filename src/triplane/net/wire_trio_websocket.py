@@ -15,47 +15,51 @@ against was measured on trio-websocket 0.12.2:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar, final
+from typing import TYPE_CHECKING, NoReturn, TypeVar, final
 
 import h11
 import trio
 from trio_websocket import ConnectionClosed, ConnectionRejected, WebSocketConnection, wrap_client_stream
 from wsproto.utilities import LocalProtocolError, ProtocolError
 
-from triplane.core.errors import CloseInfo, ConnectFailed, ConnectionLost, ProtocolViolation
+from triplane.core.errors import CloseInfo, ConnectFailed
 
 from .refusal import refusal_in, refused
+from .wire import Wire
 
 if TYPE_CHECKING:
+    from triplane.core.options import EngineOptions
+
     from .endpoint import Endpoint
     from .guarded_stream import GuardedStream
 
 # Messages that may wait for us before the library stops reading, and with that stops answering pings.
 _QUEUE = 1_024
+_TOO_LARGE = "the message is larger than max_message_size"
+# For the close frame of a message that is over the limit.
+_LAST_WORDS = 1.0
 Leaf = TypeVar("Leaf", bound=BaseException)
 
 
 @final
-class TrioWebSocketWire:
-    """A client WebSocket. `run` is its life; the other methods are for while it runs."""
+class TrioWebSocketWire(Wire):
+    """See `Wire`."""
 
     def __init__(
-        self, stream: GuardedStream, endpoint: Endpoint, resource: str, *, max_message_size: int
+        self, stream: GuardedStream, endpoint: Endpoint, resource: str, options: EngineOptions
     ) -> None:
         self._stream = stream
+        self._unread = _Unread(stream, options.max_unread)
         self._endpoint = endpoint
         self._resource = resource
-        self._max_message_size = max_message_size
+        self._max_message_size = options.max_message_size
         self._websocket: WebSocketConnection | None = None
         self._closed_by_us = False
+        self._too_large = False
         self._protocol_error = ""
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Shake hands, report started, and return once the WebSocket is over, however it ended.
-
-        Raises:
-            ConnectFailed: The upgrade was refused, or the stream ended before it was answered.
-        """
+        """See `Wire.run`."""
         rejection: ConnectionRejected | None = None
         handshaken = False
         try:
@@ -63,7 +67,7 @@ class TrioWebSocketWire:
                 nursery.start_soon(self._give_up_at_end, nursery.cancel_scope)
                 self._websocket = await wrap_client_stream(
                     nursery,
-                    self._stream,  # type: ignore[arg-type]  # any stream does; the annotation is too narrow
+                    self._unread,  # type: ignore[arg-type]  # any stream does; the annotation is too narrow
                     self._endpoint.authority,
                     self._resource,
                     extra_headers=self._endpoint.upgrade_headers(),
@@ -71,14 +75,9 @@ class TrioWebSocketWire:
                     max_message_size=self._max_message_size,
                     receive_buffer_size=None,
                 )
-                # The library lets HTTP/1.0 pass, which has no upgrade (RFC 6455 section 4.1 asks for 1.1).
-                handshaken = bytes(self._stream.head or b"").startswith(b"HTTP/1.1 ")
-                if handshaken:
-                    self._stream.forget_head()
-                    task_status.started()
-                else:
-                    self._protocol_error = "the upgrade was not answered in HTTP/1.1"
-                    nursery.cancel_scope.cancel(reason="the peer does not speak HTTP/1.1")
+                handshaken = True
+                self._stream.forget_head()
+                task_status.started()
         except* ConnectionRejected as group:
             rejection = _first(group)
         except* (ProtocolError, h11.ProtocolError) as group:
@@ -98,55 +97,53 @@ class TrioWebSocketWire:
         # Messages that came before the end stay readable: they are in the library's channel, not in its tasks.
         scope.cancel(reason="the stream has ended")
 
-    async def send(self, text: str) -> None:
-        """Send one text message.
-
-        Raises:
-            ConnectionLost: The WebSocket is over.
-        """
+    async def send(self, message: str | bytes) -> None:
+        """See `Wire.send`."""
         try:
-            await self._open().send_message(text)
+            await self._open().send_message(message)
         except ConnectionClosed:
             raise self.lost() from None
 
-    async def receive(self) -> tuple[str, ...]:
-        """The next messages, at least one. Cancelling it loses nothing.
-
-        Raises:
-            ConnectionLost: The WebSocket is over and everything received has been read.
-            ProtocolViolation: A binary message is not UTF-8 text.
-        """
+    async def receive_any(self) -> tuple[str | bytes, ...]:
+        """See `Wire.receive_any`."""
+        if self._too_large:
+            await trio.lowlevel.checkpoint()
+            raise self.lost()
+        self._unread.want()
         try:
             message = await self._open().get_message()
         except ConnectionClosed:
             raise self.lost() from None
-        if isinstance(message, bytes):
-            # OpenAI sends text; some servers send the same JSON in binary messages.
-            try:
-                message = message.decode()
-            except UnicodeDecodeError:
-                raise ProtocolViolation("the server sent a binary message that is not text") from None
+        size = len(message) if isinstance(message, bytes) or message.isascii() else len(message.encode())
+        self._unread.took(size)
+        if size > self._max_message_size:
+            await self._refuse_message()
         return (message,)
 
-    async def ping(self) -> None:
-        """Send a ping and wait for its pong, for ever if need be.
+    async def _refuse_message(self) -> NoReturn:
+        """Close for a message whose bytes are over the limit, which the library counts in characters."""
+        self._too_large = True
+        with trio.move_on_after(_LAST_WORDS):
+            await self._open().aclose(1009, _TOO_LARGE)
+        raise self.lost()
 
-        Raises:
-            ConnectionLost: The WebSocket is over.
-        """
+    async def ping(self) -> None:
+        """See `Wire.ping`."""
         try:
             await self._open().ping()
         except ConnectionClosed:
             raise self.lost() from None
 
     async def aclose(self) -> None:
-        """Close the WebSocket with a closing handshake, for as long as the caller's deadline allows."""
+        """See `Wire.aclose`."""
         self._closed_by_us = True
         if self._websocket is not None:
             await self._websocket.aclose()
 
     def close_info(self) -> CloseInfo:
-        """How it ended, as far as that is known now."""
+        """See `Wire.close_info`."""
+        if self._too_large:
+            return CloseInfo(1009, _TOO_LARGE, "us")
         reason = self._websocket.closed if self._websocket is not None else None
         code = 1006 if reason is None else int(reason.code)
         words = self._protocol_error or (reason.reason if reason is not None else None) or ""
@@ -159,19 +156,6 @@ class TrioWebSocketWire:
             return CloseInfo(code, words, "us")
         return CloseInfo(code, words, "network" if code == 1006 else "peer")
 
-    def lost(self) -> ConnectionLost:
-        """The error for whoever still expected something."""
-        close = self.close_info()
-        words = f": {close.reason}" if close.reason else ""
-        advice = ""
-        if close.code == 1009:
-            advice = (
-                "; raise max_message_size to accept it"
-                if close.by == "us"
-                else "; the request is too large for it"
-            )
-        return ConnectionLost(f"the connection was closed with code {close.code}{words}{advice}", close=close)
-
     def _open(self) -> WebSocketConnection:
         assert self._websocket is not None, "used before its handshake"
         return self._websocket
@@ -183,6 +167,57 @@ class TrioWebSocketWire:
             return refusal
         why = self._protocol_error or "the connection ended before the upgrade was answered"
         return ConnectFailed(f"no WebSocket at {self._endpoint.url}: {why}", stage="upgrade", status=None)
+
+
+@final
+class _Unread(trio.abc.Stream):
+    """The stream for a reader that would read on for as long as its queue has room, however large the messages.
+
+    It stops at a number of unread bytes, unless somebody waits for a message.
+    """
+
+    def __init__(self, stream: GuardedStream, most: int) -> None:
+        self._stream = stream
+        self._most = most
+        self._unread = 0
+        self._wanted = False
+        self._room = trio.Event()
+
+    def want(self) -> None:
+        """Somebody waits for a message, of which perhaps only the beginning has been read."""
+        self._wanted = True
+        self._room.set()
+
+    def took(self, size: int) -> None:
+        """A message of so many bytes has found its reader."""
+        self._wanted = False
+        self._unread = max(0, self._unread - size - _frame_header(size))
+        self._room.set()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        """See `trio.abc.ReceiveStream`."""
+        while self._unread >= self._most and not self._wanted:
+            self._room = trio.Event()
+            await self._room.wait()
+        data = await self._stream.receive_some(max_bytes)
+        self._unread += len(data)
+        return data
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """See `trio.abc.SendStream`."""
+        await self._stream.send_all(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        """See `trio.abc.SendStream`."""
+        await self._stream.wait_send_all_might_not_block()
+
+    async def aclose(self) -> None:
+        """See `trio.abc.AsyncResource`."""
+        await self._stream.aclose()
+
+
+def _frame_header(size: int) -> int:
+    return 2 if size < 126 else 4 if size < 65_536 else 10  # RFC 6455, section 5.2
 
 
 def _first(group: BaseExceptionGroup[Leaf]) -> Leaf:
