@@ -13,6 +13,7 @@ import trio
 import trio.testing
 from wsproto import ConnectionType, WSConnection
 from wsproto.events import AcceptConnection, CloseConnection, Event, Ping, Request, TextMessage
+from wsproto.extensions import PerMessageDeflate
 
 from triplane import Endpoint, EngineOptions, open_engine
 from triplane.net.connection import Connection
@@ -41,10 +42,10 @@ class Peer:
     async def say(self, event: Event) -> None:
         await self.stream.send_all(self.protocol.send(event))
 
-    async def accept(self) -> Request:
+    async def accept(self, *, deflate: bool = False) -> Request:
         request = await self.next_event()
         assert isinstance(request, Request)
-        await self.say(AcceptConnection())
+        await self.say(AcceptConnection(extensions=[PerMessageDeflate()] if deflate else []))
         return request
 
     async def answer(self) -> None:
@@ -149,3 +150,9 @@ def by_hand():
             yield engine, peers, partial(Lease, engine._pool, endpoint)
 
     return opened
+
+
+@pytest.fixture
+def make_rig() -> type[Rig]:
+    """Makes a `Rig` of options and an endpoint."""
+    return Rig

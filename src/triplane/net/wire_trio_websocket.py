@@ -15,11 +15,14 @@ against was measured on trio-websocket 0.12.2:
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, NoReturn, TypeVar, final
 
 import h11
 import trio
 from trio_websocket import ConnectionClosed, ConnectionRejected, WebSocketConnection, wrap_client_stream
+from wsproto.connection import Connection, ConnectionType
+from wsproto.events import CloseConnection
 from wsproto.utilities import LocalProtocolError, ProtocolError
 
 from triplane.core.errors import CloseInfo, ConnectFailed
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
 # Messages that may wait for us before the library stops reading, and with that stops answering pings.
 _QUEUE = 1_024
 _TOO_LARGE = "the message is larger than max_message_size"
+_MALFORMED = (1002, 1007)
 # For the close frame of a message that is over the limit.
 _LAST_WORDS = 1.0
 Leaf = TypeVar("Leaf", bound=BaseException)
@@ -56,6 +60,7 @@ class TrioWebSocketWire(Wire):
         self._websocket: WebSocketConnection | None = None
         self._closed_by_us = False
         self._too_large = False
+        self._told_why = False
         self._protocol_error = ""
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -113,6 +118,7 @@ class TrioWebSocketWire(Wire):
         try:
             message = await self._open().get_message()
         except ConnectionClosed:
+            await self._tell_why()
             raise self.lost() from None
         size = len(message) if isinstance(message, bytes) or message.isascii() else len(message.encode())
         self._unread.took(size)
@@ -126,6 +132,23 @@ class TrioWebSocketWire(Wire):
         with trio.move_on_after(_LAST_WORDS):
             await self._open().aclose(1009, _TOO_LARGE)
         raise self.lost()
+
+    async def _tell_why(self) -> None:
+        """Send the close frame for frames that wsproto could not read.
+
+        wsproto reports them as if the peer had closed, so trio-websocket sends none:
+        https://github.com/python-hyper/wsproto/pull/100. Nothing else is sent from here on, and only once.
+        """
+        close = self._open().closed
+        if close is None or int(close.code) not in _MALFORMED or self._told_why:
+            return
+        self._told_why = True
+        frame = Connection(ConnectionType.CLIENT).send(CloseConnection(int(close.code), close.reason))
+        with (
+            trio.move_on_after(_LAST_WORDS),
+            contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError),
+        ):
+            await self._stream.send_all(frame)
 
     async def ping(self) -> None:
         """See `Wire.ping`."""
@@ -151,7 +174,7 @@ class TrioWebSocketWire(Wire):
         too_big_for_us = code == 1009 and words.startswith("Exceeded maximum message size")
         # wsproto reports what is wrong with the peer's frames as a close with one of these codes. Our own frames are
         # wsproto's as well, so a peer has no reason to send them.
-        malformed = code in (1002, 1007)
+        malformed = code in _MALFORMED
         if self._closed_by_us or too_big_for_us or malformed or self._protocol_error:
             return CloseInfo(code, words, "us")
         return CloseInfo(code, words, "network" if code == 1006 else "peer")

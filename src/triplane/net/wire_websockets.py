@@ -129,7 +129,8 @@ class WebsocketsWire(Wire):
             await self._stream.send_all(b"".join(self._protocol.data_to_send()))
         while self._answer is None and self._protocol.handshake_exc is None and not self._over.is_set():
             await self._read()
-        if self._protocol.handshake_exc is not None or self._over.is_set():
+        # A WebSocket that was opened and closed by the same bytes has been open all the same.
+        if not self._has_opened:
             raise await self._refused()
         self._stream.forget_head()
 
@@ -380,7 +381,13 @@ class WebsocketsWire(Wire):
     # --- writing
 
     async def _write(self, frames: list[bytes]) -> bool:
-        """Write whole frames; whether that went well. Called with the lock held."""
+        """Write whole frames, after the replies that wait; whether that went well. Called with the lock held.
+
+        A pong that is due is not held up by a request: RFC 6455, section 5.5.2.
+        """
+        if self._replies:
+            frames = [*self._replies, *frames]
+            self._replies.clear()
         try:
             await self._stream.send_all(b"".join(frames))
         except (trio.BrokenResourceError, trio.ClosedResourceError):
@@ -395,7 +402,5 @@ class WebsocketsWire(Wire):
 
     async def _write_replies(self) -> None:
         async with self._writing:
-            frames = list(self._replies)
-            self._replies.clear()
-            if frames:
-                await self._write(frames)
+            if self._replies:
+                await self._write([])
