@@ -9,9 +9,9 @@ import zlib
 import pytest
 import trio
 import trio.testing
-from conftest import Peer
 from wsproto.events import BytesMessage, CloseConnection, Ping, Pong
 
+from conftest import Peer
 from triplane import CloseInfo, ConnectFailed, ConnectionLost, Endpoint, EngineOptions, ProtocolViolation
 from triplane.net.connection import Connection
 from triplane.net.dial import Dialler, TcpNetwork

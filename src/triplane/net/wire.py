@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import importlib.metadata
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from triplane.core.errors import ConfigError, ConnectionLost, ProtocolViolation
 
@@ -21,6 +21,13 @@ if TYPE_CHECKING:
 
     from .endpoint import Endpoint
     from .guarded_stream import GuardedStream
+
+# After how many seconds without a reader the wire reads for itself. Servers wait some 20 seconds for a pong.
+PATIENCE: Final = 1.0
+# For how many seconds the last frame, a close, may be written, and what the peer said last be read.
+LAST_WORDS: Final = 1.0
+# Bytes to read at once; what Trio reads from a socket by default.
+MOST_AT_ONCE: Final = 65_536
 
 WireName = Literal["trio-websocket", "websockets"]
 

@@ -8,6 +8,11 @@ against was measured on trio-websocket 0.12.2:
 * after a Close whose sender keeps TCP open, `aclose` returns early and its reader stays, so the stream is closed
   forcefully after a bounded `aclose`;
 * a ping that is answered by nothing waits for ever, so pings run under the caller's deadline;
+* the reader answers a Close before it goes on, and waits for ever while a request of ours is stuck half-way; nothing
+  tells of a Close but a property, so that is looked at before each read, and while a request takes long;
+* it reads for as long as its queue has room for a message, whatever the sizes, so the stream it reads from stops
+  at `max_unread` bytes; and it counts the characters of a message where the limit is one of bytes;
+* no close frame answers what wsproto cannot read, so one is sent for it;
 * a frame that arrives after our own Close can raise in the reader
   (https://github.com/python-trio/trio-websocket/issues/184), and so can an answer to the upgrade that is not HTTP,
   with an error of h11's; protocol errors of all three libraries end the connection as a value.
@@ -16,7 +21,7 @@ against was measured on trio-websocket 0.12.2:
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, NoReturn, TypeVar, final
+from typing import TYPE_CHECKING, TypeVar, final
 
 import h11
 import trio
@@ -28,9 +33,11 @@ from wsproto.utilities import LocalProtocolError, ProtocolError
 from triplane.core.errors import CloseInfo, ConnectFailed
 
 from .refusal import refusal_in, refused
-from .wire import Wire
+from .wire import LAST_WORDS, MOST_AT_ONCE, PATIENCE, Wire
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from triplane.core.options import EngineOptions
 
     from .endpoint import Endpoint
@@ -40,8 +47,6 @@ if TYPE_CHECKING:
 _QUEUE = 1_024
 _TOO_LARGE = "the message is larger than max_message_size"
 _MALFORMED = (1002, 1007)
-# For the close frame of a message that is over the limit.
-_LAST_WORDS = 1.0
 Leaf = TypeVar("Leaf", bound=BaseException)
 
 
@@ -53,15 +58,18 @@ class TrioWebSocketWire(Wire):
         self, stream: GuardedStream, endpoint: Endpoint, resource: str, options: EngineOptions
     ) -> None:
         self._stream = stream
-        self._unread = _Unread(stream, options.max_unread)
+        self._unread = _Unread(stream, options.max_unread, self._note_close)
         self._endpoint = endpoint
         self._resource = resource
         self._max_message_size = options.max_message_size
         self._websocket: WebSocketConnection | None = None
         self._closed_by_us = False
         self._too_large = False
-        self._told_why = False
         self._protocol_error = ""
+        self._sending = trio.Event()
+        # No message comes after `_over`, nothing goes out after `_done`.
+        self._over = trio.Event()
+        self._done = trio.Event()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """See `Wire.run`."""
@@ -70,19 +78,14 @@ class TrioWebSocketWire(Wire):
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._give_up_at_end, nursery.cancel_scope)
-                self._websocket = await wrap_client_stream(
-                    nursery,
-                    self._unread,  # type: ignore[arg-type]  # any stream does; the annotation is too narrow
-                    self._endpoint.authority,
-                    self._resource,
-                    extra_headers=self._endpoint.upgrade_headers(),
-                    message_queue_size=_QUEUE,
-                    max_message_size=self._max_message_size,
-                    receive_buffer_size=None,
-                )
+                await nursery.start(self._keep_reading)
                 handshaken = True
                 self._stream.forget_head()
                 task_status.started()
+                nursery.start_soon(self._watch_requests)
+                await self._over.wait()
+                await self._tell_why()
+                nursery.cancel_scope.cancel(reason="the WebSocket is over")
         except* ConnectionRejected as group:
             rejection = _first(group)
         except* (ProtocolError, h11.ProtocolError) as group:
@@ -91,11 +94,59 @@ class TrioWebSocketWire(Wire):
             ours = isinstance(error, (LocalProtocolError, h11.LocalProtocolError))
             self._protocol_error = "the WebSocket library refused to go on" if ours else str(error)
         finally:
+            self._over.set()
+            self._done.set()
             await trio.aclose_forcefully(self._stream)
         if rejection is not None:
             raise refused(self._endpoint.url, rejection.status_code, rejection.headers, rejection.body or b"")
         if not handshaken:
             raise self._cut_short()
+
+    async def _keep_reading(self, *, task_status: trio.TaskStatus[None]) -> None:
+        async with trio.open_nursery() as nursery:
+            self._websocket = await wrap_client_stream(
+                nursery,
+                self._unread,  # type: ignore[arg-type]  # any stream does; the annotation is too narrow
+                self._endpoint.authority,
+                self._resource,
+                extra_headers=self._endpoint.upgrade_headers(),
+                message_queue_size=_QUEUE,
+                max_message_size=self._max_message_size,
+                receive_buffer_size=MOST_AT_ONCE,
+            )
+            self._note_close()
+            task_status.started()
+        self._over.set()
+
+    def _note_close(self) -> None:
+        # While it is we who close, the property is set from the beginning, and `aclose` waits for the end.
+        if self._closed_by_us:
+            return
+        if self._websocket is not None and self._websocket.closed is not None:
+            self._over.set()
+
+    async def _watch_requests(self) -> None:
+        while True:
+            await self._sending.wait()
+            await trio.sleep(PATIENCE)
+            self._note_close()
+
+    async def _tell_why(self) -> None:
+        """Send the close frame that the library does not send.
+
+        wsproto reports what it cannot read as if the peer had closed, so trio-websocket says nothing:
+        https://github.com/python-hyper/wsproto/pull/100.
+        """
+        close = self.close_info()
+        if not (self._too_large or close.code in _MALFORMED):
+            return
+        frame = Connection(ConnectionType.CLIENT).send(CloseConnection(close.code, close.reason))
+        with (
+            trio.move_on_after(LAST_WORDS),
+            # Busy, when a request is stuck half-way: no frame may begin inside it.
+            contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError),
+        ):
+            await self._stream.send_all(frame)
 
     async def _give_up_at_end(self, scope: trio.CancelScope) -> None:
         await self._stream.ended.wait()
@@ -104,51 +155,33 @@ class TrioWebSocketWire(Wire):
 
     async def send(self, message: str | bytes) -> None:
         """See `Wire.send`."""
+        self._sending.set()
         try:
             await self._open().send_message(message)
         except ConnectionClosed:
             raise self.lost() from None
+        finally:
+            self._sending = trio.Event()
 
     async def receive_any(self) -> tuple[str | bytes, ...]:
         """See `Wire.receive_any`."""
-        if self._too_large:
-            await trio.lowlevel.checkpoint()
-            raise self.lost()
         self._unread.want()
         try:
             message = await self._open().get_message()
         except ConnectionClosed:
-            await self._tell_why()
-            raise self.lost() from None
-        size = len(message) if isinstance(message, bytes) or message.isascii() else len(message.encode())
-        self._unread.took(size)
-        if size > self._max_message_size:
-            await self._refuse_message()
-        return (message,)
-
-    async def _refuse_message(self) -> NoReturn:
-        """Close for a message whose bytes are over the limit, which the library counts in characters."""
-        self._too_large = True
-        with trio.move_on_after(_LAST_WORDS):
-            await self._open().aclose(1009, _TOO_LARGE)
+            if self._closed_by_us:
+                raise self.lost() from None
+            self._over.set()
+        else:
+            size = len(message) if isinstance(message, bytes) or message.isascii() else len(message.encode())
+            self._unread.took(size)
+            if size <= self._max_message_size and not self._too_large:
+                return (message,)
+            self._too_large = True
+            self._over.set()
+        # The close frame gets its chance before anybody can drop the connection for being over.
+        await self._done.wait()
         raise self.lost()
-
-    async def _tell_why(self) -> None:
-        """Send the close frame for frames that wsproto could not read.
-
-        wsproto reports them as if the peer had closed, so trio-websocket sends none:
-        https://github.com/python-hyper/wsproto/pull/100. Nothing else is sent from here on, and only once.
-        """
-        close = self._open().closed
-        if close is None or int(close.code) not in _MALFORMED or self._told_why:
-            return
-        self._told_why = True
-        frame = Connection(ConnectionType.CLIENT).send(CloseConnection(int(close.code), close.reason))
-        with (
-            trio.move_on_after(_LAST_WORDS),
-            contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError),
-        ):
-            await self._stream.send_all(frame)
 
     async def ping(self) -> None:
         """See `Wire.ping`."""
@@ -197,11 +230,17 @@ class _Unread(trio.abc.Stream):
     """The stream for a reader that would read on for as long as its queue has room, however large the messages.
 
     It stops at a number of unread bytes, unless somebody waits for a message.
+
+    Args:
+        stream: The stream under it.
+        most: That number.
+        before_read: Called before each read, when everything read before has been looked at.
     """
 
-    def __init__(self, stream: GuardedStream, most: int) -> None:
+    def __init__(self, stream: GuardedStream, most: int, before_read: Callable[[], None]) -> None:
         self._stream = stream
         self._most = most
+        self._before_read = before_read
         self._unread = 0
         self._wanted = False
         self._room = trio.Event()
@@ -219,6 +258,7 @@ class _Unread(trio.abc.Stream):
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
         """See `trio.abc.ReceiveStream`."""
+        self._before_read()
         while self._unread >= self._most and not self._wanted:
             self._room = trio.Event()
             await self._room.wait()

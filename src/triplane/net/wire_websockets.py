@@ -35,7 +35,7 @@ from websockets.uri import parse_uri
 from triplane.core.errors import CloseInfo, ConnectFailed
 
 from .refusal import refusal_in, refused
-from .wire import Wire
+from .wire import LAST_WORDS, MOST_AT_ONCE, PATIENCE, Wire
 
 if TYPE_CHECKING:
     from triplane.core.options import EngineOptions
@@ -43,10 +43,6 @@ if TYPE_CHECKING:
     from .endpoint import Endpoint
     from .guarded_stream import GuardedStream
 
-# After how many seconds without a reader the stand-in reads. Servers wait some 20 seconds for a pong.
-_PATIENCE = 1.0
-# For how many seconds the last frame, the echo of a close, may be written, and the last ones be read.
-_LAST_WORDS = 1.0
 _MOST_REPLIES = 1_000
 # The protocol holds a ping between two fragments against what is left of the message's limit, so its limit has room
 # for one, and the message's length is compared here.
@@ -55,7 +51,7 @@ _CONTROL_FRAME = 125
 _UTF_8 = codecs.getincrementaldecoder("utf-8")
 
 # The library logs the headers of the upgrade at level DEBUG, the key among them. No handler hears this logger.
-_SILENT = logging.Logger("triplane.net.wire_websockets", logging.INFO)
+_SILENT = logging.Logger("triplane.net.wire_websockets", logging.INFO)  # noqa: LOG001  # it has no parent
 _SILENT.addHandler(logging.NullHandler())
 
 
@@ -109,7 +105,7 @@ class WebsocketsWire(Wire):
                 nursery.start_soon(self._reply)
                 nursery.start_soon(self._stand_in)
                 await self._over.wait()
-                with trio.move_on_after(_LAST_WORDS):
+                with trio.move_on_after(LAST_WORDS):
                     await self._write_replies()
                 nursery.cancel_scope.cancel(reason="the WebSocket is over")
         finally:
@@ -142,7 +138,7 @@ class WebsocketsWire(Wire):
                 for name, value in answer.headers.raw_items()
             ]
             return refused(url, answer.status_code, headers, bytes(answer.body))
-        with trio.move_on_after(_LAST_WORDS):
+        with trio.move_on_after(LAST_WORDS):
             # What the library does not read, HTTP/1.0 for one, can be a refusal all the same.
             while refusal_in(url, self._head()) is not None and not self._over.is_set():
                 await self._read()
@@ -169,7 +165,7 @@ class WebsocketsWire(Wire):
                 whole = await self._write(self._protocol.data_to_send())
         if not whole:
             # A peer that hangs up on a request says why before it does: it has to be read.
-            with trio.move_on_after(_LAST_WORDS):
+            with trio.move_on_after(LAST_WORDS):
                 await self._read_to_the_end()
             raise self.lost()
 
@@ -247,7 +243,7 @@ class WebsocketsWire(Wire):
         """Read the stream once and take everything that it brings; the number of bytes. One task at a time."""
         self._reading = True
         try:
-            data = await self._stream.receive_some()
+            data = await self._stream.receive_some(MOST_AT_ONCE)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             data = b""
         finally:
@@ -275,13 +271,13 @@ class WebsocketsWire(Wire):
     async def _stand_in(self) -> None:
         """Read whenever the holder has not read for a while, so that pings and closes do not wait for it."""
         while True:
-            await trio.sleep_until(self._last_held + _PATIENCE)
+            await trio.sleep_until(self._last_held + PATIENCE)
             if self._reading:
                 await self._read_or_wait()
             elif self._read_ahead >= self._max_unread:
                 self._taken = trio.Event()
                 await self._taken.wait()
-            elif trio.current_time() >= self._last_held + _PATIENCE:
+            elif trio.current_time() >= self._last_held + PATIENCE:
                 self._read_ahead += await self._read()
 
     def _take(self, data: bytes | bytearray) -> None:
