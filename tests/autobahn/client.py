@@ -19,7 +19,8 @@ from triplane import ConnectionLost, Endpoint, EngineOptions
 from triplane.net.connection import Connection
 from triplane.net.dial import Dialler, TcpNetwork
 
-OPTIONS = EngineOptions()
+# The fuzzing server writes its reports before it answers.
+OPTIONS = EngineOptions(upgrade_timeout=120)
 
 
 @attrs.frozen
