@@ -1,10 +1,12 @@
 """Run Autobahn's fuzzing server, take its cases on both wires, and hold the failures against `expected.json`.
 
-    python tests/autobahn/check.py PYTHON_2 SUITE [WIRE ...]
+    python tests/autobahn/check.py PYTHON_2 SUITE [--bare] [WIRE ...]
 
 PYTHON_2 is a Python 2.7, SUITE the folder into which the suite was installed with ``pip install --target``.
 What the list knows must still happen, else the list is out of date; what it does not know must not. Cases in which
 a library may answer before or after it has noticed a fault, which Autobahn calls non-strict, may come out either way.
+Beside each entry stands what the bare library makes of the case; `--bare` takes the cases with that as well, and tells
+what it makes of those on the list.
 """
 
 from __future__ import annotations
@@ -60,7 +62,7 @@ def verdicts(wire: str, results: dict[str, dict[str, str]], expected: dict[str, 
     return wrong
 
 
-def main(python: str, suite: str, wires: list[str]) -> None:
+def main(python: str, suite: str, wires: list[str], *, bare: bool) -> None:
     expected = json.loads((HERE / "expected.json").read_text())
     wrong: list[str] = []
     with tempfile.TemporaryDirectory() as folder:
@@ -85,7 +87,8 @@ def main(python: str, suite: str, wires: list[str]) -> None:
         try:
             wait_for(port, server)
             for wire in wires:
-                subprocess.run([sys.executable, str(HERE / "client.py"), str(port), wire], check=True)
+                for client in ("client.py", "bare.py") if bare else ("client.py",):
+                    subprocess.run([sys.executable, str(HERE / client), str(port), wire], check=True)
             results = json.loads((Path(folder) / "index.json").read_text())
         finally:
             server.kill()
@@ -95,10 +98,16 @@ def main(python: str, suite: str, wires: list[str]) -> None:
         counts: dict[str, int] = {}
         for result in results[wire].values():
             counts[result["behavior"]] = counts.get(result["behavior"], 0) + 1
+        if bare:
+            for case, entry in expected[wire].items():
+                print(
+                    f"{wire}, bare: case {case} is {results[f'bare-{wire}'][case]['behavior']}, {entry['bare']} on the list"
+                )
         print(f"{wire}: " + ", ".join(f"{number} {name}" for name, number in sorted(counts.items())))
     if wrong:
         sys.exit("\n".join(wrong))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], sys.argv[3:] or ["trio-websocket", "websockets"])
+    named = [argument for argument in sys.argv[3:] if argument != "--bare"]
+    main(sys.argv[1], sys.argv[2], named or ["trio-websocket", "websockets"], bare="--bare" in sys.argv)
