@@ -36,7 +36,7 @@ from .refusal import refusal_in, refused
 from .wire import LAST_WORDS, MOST_AT_ONCE, PATIENCE, Wire
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from triplane.core.options import EngineOptions
 
@@ -79,12 +79,16 @@ class TrioWebSocketWire(Wire):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._give_up_at_end, nursery.cancel_scope)
                 await nursery.start(self._keep_reading)
-                handshaken = True
-                self._stream.forget_head()
-                task_status.started()
-                nursery.start_soon(self._watch_requests)
-                await self._over.wait()
-                await self._tell_why()
+                # The library lets HTTP/1.0 pass, which has no upgrade (RFC 6455 section 4.1 asks for 1.1).
+                handshaken = bytes(self._stream.head or b"").startswith(b"HTTP/1.1 ")
+                if handshaken:
+                    self._stream.forget_head()
+                    task_status.started()
+                    nursery.start_soon(self._watch_requests)
+                    await self._over.wait()
+                    await self._tell_why()
+                else:
+                    self._protocol_error = "the upgrade was not answered in HTTP/1.1"
                 nursery.cancel_scope.cancel(reason="the WebSocket is over")
         except* ConnectionRejected as group:
             rejection = _first(group)
@@ -165,9 +169,9 @@ class TrioWebSocketWire(Wire):
 
     async def receive_any(self) -> tuple[str | bytes, ...]:
         """See `Wire.receive_any`."""
-        self._unread.want()
         try:
-            message = await self._open().get_message()
+            with self._unread.wanted():
+                message = await self._open().get_message()
         except ConnectionClosed:
             if self._closed_by_us:
                 raise self.lost() from None
@@ -245,14 +249,18 @@ class _Unread(trio.abc.Stream):
         self._wanted = False
         self._room = trio.Event()
 
-    def want(self) -> None:
-        """Somebody waits for a message, of which perhaps only the beginning has been read."""
+    @contextlib.contextmanager
+    def wanted(self) -> Iterator[None]:
+        """While somebody waits for a message, of which perhaps only the beginning has been read."""
         self._wanted = True
         self._room.set()
+        try:
+            yield
+        finally:
+            self._wanted = False
 
     def took(self, size: int) -> None:
         """A message of so many bytes has found its reader."""
-        self._wanted = False
         self._unread = max(0, self._unread - size - _frame_header(size))
         self._room.set()
 
