@@ -156,3 +156,9 @@ def by_hand():
 def make_rig() -> type[Rig]:
     """Makes a `Rig` of options and an endpoint."""
     return Rig
+
+
+@pytest.fixture
+def make_peer() -> type[Peer]:
+    """Makes a `Peer` of a stream."""
+    return Peer

@@ -11,7 +11,6 @@ import trio
 import trio.testing
 from wsproto.events import BytesMessage, CloseConnection, Ping, Pong
 
-from conftest import Peer
 from triplane import CloseInfo, ConnectFailed, ConnectionLost, Endpoint, EngineOptions, ProtocolViolation
 from triplane.net.connection import Connection
 from triplane.net.dial import Dialler, TcpNetwork
@@ -302,12 +301,12 @@ async def test_a_binary_message_that_is_not_text_is_a_violation(rig, nursery, au
 
 
 @pytest.mark.parametrize("kept", [1, 3, 20, 70_000])
-async def test_half_a_frame_is_never_delivered(nursery, wire, kept) -> None:
+async def test_half_a_frame_is_never_delivered(nursery, wire, make_peer, kept) -> None:
     """A real socket, reset in the middle of a frame."""
     whole, data = frame(TEXT, b"whole"), frame(TEXT, b"x" * 100_000)
 
     async def serve_once(stream: trio.SocketStream) -> None:
-        peer = Peer(stream)
+        peer = make_peer(stream)
         await peer.accept()
         await stream.send_all(whole + data[:kept])
         await peer.next_event()  # the holder has read what came
