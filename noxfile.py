@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 from pathlib import Path
 
 import nox
@@ -46,7 +47,7 @@ RULES_FOR_TRIO = (
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
     """The suite, in random order, on all cores."""
-    session.install("-e", ".[cli,testing,cassette]", *dependencies("test"))
+    session.install("-e", ".[cli,testing,cassette,fast]", *dependencies("test"))
     # Many tests start interpreters of their own, which compile the package anew where bytecode is not kept.
     session.env["PYTHONDONTWRITEBYTECODE"] = ""
     session.run("python", "-m", "pytest", "-n", "auto", *session.posargs)
@@ -64,7 +65,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def typing(session: nox.Session) -> None:
     """Types, by two checkers."""
-    session.install("-e", ".[cli,testing,cassette]", *dependencies("typing"), "nox")
+    session.install("-e", ".[cli,testing,cassette,fast]", *dependencies("typing"), "nox")
     session.run("mypy")
     session.run("pyright")
 
@@ -100,6 +101,38 @@ def clients(session: nox.Session, client: str) -> None:
     session.run("python", str(CLIENTS / "check.py"), str(folder))
 
 
+AUTOBAHN = Path(__file__).parent / "tests" / "autobahn"
+
+
+@nox.session(default=False)
+def autobahn(session: nox.Session) -> None:
+    """The Autobahn test suite against both wires. The suite needs a Python 2.7, on PATH or of pyenv."""
+    python = find_python_2()
+    if python is None:
+        session.skip("the Autobahn test suite runs on Python 2.7, which this machine does not have")
+    suite = Path(session.create_tmp()) / "suite"
+    if not (suite / "autobahntestsuite").exists():
+        pip = (python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
+        try:
+            session.run(*pip, "--target", str(suite), "-r", str(AUTOBAHN / "suite.txt"), external=True)
+        except CommandFailed:
+            session.skip("the Autobahn test suite cannot be installed on this machine")
+    session.install("-e", ".[fast]")
+    session.run("python", str(AUTOBAHN / "check.py"), python, str(suite), *session.posargs)
+
+
+def find_python_2() -> str | None:
+    """A Python 2.7 with pip."""
+    there = [shutil.which("python2.7"), *map(str, Path.home().glob(".pyenv/versions/2.7.*/bin/python2.7"))]
+    for python in filter(None, there):
+        if (
+            subprocess.run([python, "-m", "pip", "--version"], capture_output=True, check=False).returncode
+            == 0
+        ):
+            return python
+    return None
+
+
 BENCHMARKS = {
     path.stem.removeprefix("bench_"): path
     for path in sorted(Path(__file__).parent.glob("scripts/bench_*.py"))
@@ -113,7 +146,7 @@ def bench(session: nox.Session) -> None:
     if name not in BENCHMARKS:
         what = f"There is no benchmark {name!r}." if name else "Which benchmark?"
         session.error(f"{what} There are: {', '.join(BENCHMARKS)}. For example: nox -s bench -- core")
-    session.install("-e", ".", *dependencies("test"))
+    session.install("-e", ".[fast]", *dependencies("test"))
     session.run("python", str(BENCHMARKS[name]), *options)
 
 
@@ -149,7 +182,7 @@ def fuzz(session: nox.Session) -> None:
 @nox.session
 def coverage(session: nox.Session) -> None:
     """Which lines and branches the suite reaches."""
-    session.install("-e", ".[cli,testing,cassette]", *dependencies("test"))
+    session.install("-e", ".[cli,testing,cassette,fast]", *dependencies("test"))
     session.run("coverage", "erase")
     session.run("coverage", "run", "-m", "pytest", "-q", *session.posargs)
     session.run("coverage", "combine", "--quiet")

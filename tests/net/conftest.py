@@ -7,11 +7,13 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
+import attrs
 import pytest
 import trio
 import trio.testing
 from wsproto import ConnectionType, WSConnection
 from wsproto.events import AcceptConnection, CloseConnection, Event, Ping, Request, TextMessage
+from wsproto.extensions import PerMessageDeflate
 
 from triplane import Endpoint, EngineOptions, open_engine
 from triplane.net.connection import Connection
@@ -40,10 +42,10 @@ class Peer:
     async def say(self, event: Event) -> None:
         await self.stream.send_all(self.protocol.send(event))
 
-    async def accept(self) -> Request:
+    async def accept(self, *, deflate: bool = False) -> Request:
         request = await self.next_event()
         assert isinstance(request, Request)
-        await self.say(AcceptConnection())
+        await self.say(AcceptConnection(extensions=[PerMessageDeflate()] if deflate else []))
         return request
 
     async def answer(self) -> None:
@@ -98,14 +100,21 @@ class Rig:
         await self.opened.wait()
 
 
+@pytest.fixture(params=["trio-websocket", "websockets"])
+def wire(request: pytest.FixtureRequest) -> str:
+    """Every wire in turn."""
+    return str(request.param)
+
+
 @pytest.fixture
-def rig():
-    """Makes a `Rig`: options by keyword."""
+def rig(wire):
+    """Makes a `Rig` on each wire: options by keyword."""
 
     def make(*, endpoint: Endpoint | None = None, **options: Any) -> Rig:
-        return Rig(EngineOptions(**options), endpoint or Endpoint("ws://host/v1", api_key="k"))
+        place = endpoint or Endpoint("ws://host/v1", api_key="k")
+        return Rig(EngineOptions(**options), attrs.evolve(place, wire=wire))
 
-    return partial(make)
+    return make
 
 
 class Peers:
@@ -141,3 +150,15 @@ def by_hand():
             yield engine, peers, partial(Lease, engine._pool, endpoint)
 
     return opened
+
+
+@pytest.fixture
+def make_rig() -> type[Rig]:
+    """Makes a `Rig` of options and an endpoint."""
+    return Rig
+
+
+@pytest.fixture
+def make_peer() -> type[Peer]:
+    """Makes a `Peer` of a stream."""
+    return Peer

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import trio
 import trio.testing
-from wsproto.events import BytesMessage, CloseConnection, Message, Ping, Pong
+from wsproto.events import BytesMessage, CloseConnection, Ping, Pong
 
 from triplane import CloseInfo, ConnectFailed, ConnectionLost, Endpoint, ProtocolViolation, Stalled
 from triplane.net.guarded_stream import GuardedStream
@@ -359,77 +359,6 @@ async def test_an_interrupted_stream_refuses_to_send() -> None:
     transport.send_stream.send_all_hook = None
     with pytest.raises(trio.BrokenResourceError, match="interrupted"):
         await stream.send_all(b"more")
-
-
-# --- the heartbeat
-
-
-async def test_a_dead_peer_is_found_within_two_heartbeats(rig, nursery, autojump_clock) -> None:
-    r = rig(heartbeat_interval=10, heartbeat_timeout=10)
-    await r.open(nursery)
-    r.connection.begin_use()
-    started = trio.current_time()
-    with pytest.raises(Stalled) as caught:
-        await r.connection.receive()
-
-    assert "heartbeat" == caught.value.phase
-    assert 20 == trio.current_time() - started == caught.value.silence
-    await r.ended.wait()
-
-
-async def test_an_idle_connection_to_a_dead_peer_is_given_up(rig, nursery, autojump_clock) -> None:
-    r = rig(heartbeat_interval=10, heartbeat_timeout=10)
-    await r.open(nursery)
-    with trio.fail_after(21):
-        await r.ended.wait()
-
-    assert isinstance(r.connection.fault, Stalled)
-
-
-async def test_a_peer_that_answers_pings_lives_for_hours(rig, nursery, autojump_clock) -> None:
-    r = rig(heartbeat_interval=10, heartbeat_timeout=10)
-    await r.open(nursery)
-    nursery.start_soon(r.peer.answer)
-    await trio.sleep(3 * 3600)
-
-    assert r.connection.is_usable
-    assert 0 == r.connection.statistics().round_trip
-
-
-async def test_no_ping_while_the_peer_speaks(rig, nursery, autojump_clock) -> None:
-    r = rig(heartbeat_interval=10, heartbeat_timeout=10)
-    await r.open(nursery)
-    r.connection.begin_use()
-    heard: list[Message | Ping] = []
-
-    async def listen() -> None:
-        while True:
-            heard.append(await r.peer.next_event())
-
-    nursery.start_soon(listen)
-    for _ in range(100):
-        await trio.sleep(9)
-        await r.peer.text("x")
-        await r.connection.receive()
-
-    assert [] == heard
-
-
-async def test_our_own_slow_reading_is_no_silence_of_the_peers(rig, nursery, autojump_clock) -> None:
-    """The queue is full, so nobody reads the socket: a peer that waits for us must not look dead."""
-    r = rig(heartbeat_interval=10, heartbeat_timeout=10)
-    await r.open(nursery)
-    r.connection.begin_use()
-    for _ in range(1_100):
-        await r.peer.text("x")
-    await trio.sleep(3600)
-    assert r.connection.is_usable
-    assert 0 == r.connection.statistics().silence
-    got = 0
-    while got < 1_100:
-        got += len(await r.connection.receive())
-
-    assert r.connection.is_usable
 
 
 async def test_a_keepalive_that_nobody_asked_for_harms_nobody(rig, nursery, autojump_clock) -> None:

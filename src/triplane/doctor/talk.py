@@ -13,7 +13,7 @@ from triplane.core.errors import ConnectFailed, ConnectionLost, Stalled, Triplan
 from triplane.core.records import FramesReceived
 from triplane.net.guarded_stream import GuardedStream
 from triplane.net.refusal import AUTH_CLOSES, put_out, refusal_in
-from triplane.net.wire_trio_websocket import TrioWebSocketWire
+from triplane.net.wire import Wire, make_wire
 from triplane.protocol import encode
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Talk:
         resource: Path and query at which it was opened.
     """
 
-    def __init__(self, wire: TrioWebSocketWire, endpoint: Endpoint, resource: str, patience: float) -> None:
+    def __init__(self, wire: Wire, endpoint: Endpoint, resource: str, patience: float) -> None:
         self.resource = resource
         self._wire = wire
         self._endpoint = endpoint
@@ -164,9 +164,7 @@ async def open_talk(
     opening = dialler.opening(endpoint)
     while True:
         stream = GuardedStream(await opening.next_stream())
-        wire = TrioWebSocketWire(
-            stream, opening.endpoint, opening.resource, max_message_size=options.max_message_size
-        )
+        wire = make_wire(stream, opening.endpoint, opening.resource, options)
         failure: ConnectFailed | None = None
         try:
             async with trio.open_nursery() as nursery:
@@ -187,7 +185,7 @@ async def open_talk(
 
 async def _shake_hands(
     nursery: trio.Nursery,
-    wire: TrioWebSocketWire,
+    wire: Wire,
     stream: GuardedStream,
     endpoint: Endpoint,
     options: EngineOptions,

@@ -24,7 +24,7 @@ from triplane.protocol import DecodeError, UnknownEvent, decode_event
 from .guarded_stream import GuardedStream
 from .heartbeat import watch_peer
 from .refusal import AUTH_CLOSES, put_out, refusal_in
-from .wire_trio_websocket import TrioWebSocketWire
+from .wire import Wire, make_wire
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -84,7 +84,7 @@ class Connection:
         self.fault: TriplaneError | None = None
         self._options = options
         self._stream: GuardedStream | None = None
-        self._wire: TrioWebSocketWire | None = None
+        self._wire: Wire | None = None
         self._opening: Opening | None = None
         self._opened_at: float | None = None
         self._round_trip: float | None = None
@@ -145,9 +145,7 @@ class Connection:
             self._become("dial_failed" if self.state == "dialling" else "closed")
 
     async def _run_wire(self, stream: GuardedStream, opening: Opening, on_open: Callable[[], None]) -> None:
-        wire = self._wire = TrioWebSocketWire(
-            stream, opening.endpoint, opening.resource, max_message_size=self._options.max_message_size
-        )
+        wire = self._wire = make_wire(stream, opening.endpoint, opening.resource, self._options)
         async with trio.open_nursery() as nursery:
             failure = await self._shake_hands(nursery, wire, stream)
             if failure is None:
@@ -168,7 +166,7 @@ class Connection:
             raise failure
 
     async def _shake_hands(
-        self, nursery: trio.Nursery, wire: TrioWebSocketWire, stream: GuardedStream
+        self, nursery: trio.Nursery, wire: Wire, stream: GuardedStream
     ) -> ConnectFailed | None:
         with trio.move_on_after(self._options.upgrade_timeout):
             try:
@@ -183,14 +181,14 @@ class Connection:
             stage="upgrade",
         )
 
-    async def _run_until_over(self, wire: TrioWebSocketWire, *, task_status: trio.TaskStatus[None]) -> None:
+    async def _run_until_over(self, wire: Wire, *, task_status: trio.TaskStatus[None]) -> None:
         await wire.run(task_status=task_status)
         self._ending = (trio.current_time(), wire.close_info())
         if self.is_usable or self.state == "draining":
             self._become("lost")
         self._closing.set()
 
-    async def _watch_heartbeat(self, stream: GuardedStream, wire: TrioWebSocketWire) -> None:
+    async def _watch_heartbeat(self, stream: GuardedStream, wire: Wire) -> None:
         stalled = await watch_peer(stream, wire.ping, self._options, on_pong=self._note_round_trip)
         if stalled is not None:
             self.poison(stalled)
@@ -198,7 +196,7 @@ class Connection:
     def _note_round_trip(self, seconds: float) -> None:
         self._round_trip = seconds
 
-    async def _read_while_idle(self, wire: TrioWebSocketWire) -> None:
+    async def _read_while_idle(self, wire: Wire) -> None:
         while True:
             while self._in_use:
                 self._released = trio.Event()

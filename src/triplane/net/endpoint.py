@@ -14,8 +14,9 @@ import attrs
 from triplane.core.errors import ConfigError
 
 from .proxy import Proxy
+from .wire import WireName, require_library
 
-Wire = Literal["trio-websocket"]
+Compression = Literal["deflate"]
 Transport = Literal["websocket"]
 Region = Literal["us", "eu", "ae", "au", "in", "jp"]
 Service = Literal["openai", "azure", "xai"]
@@ -121,6 +122,18 @@ def _one_of(*accepted: str) -> Any:
     return check
 
 
+def _check_wire(instance: object, attribute: attrs.Attribute[Any], value: WireName) -> None:
+    _one_of("trio-websocket", "websockets")(instance, attribute, value)
+    require_library(value)
+
+
+def _check_compression(instance: Endpoint, _attribute: attrs.Attribute[Any], value: object) -> None:
+    if value is not None and value != "deflate":
+        raise ConfigError(f'compression= takes "deflate" or None, not {value!r}')
+    if value is not None and instance.wire != "websockets":
+        raise ConfigError('compression="deflate" needs wire="websockets"; trio-websocket cannot compress')
+
+
 def _as_headers(headers: Mapping[str, str]) -> _Headers:
     return headers if isinstance(headers, _Headers) else _Headers(dict(headers))
 
@@ -165,7 +178,10 @@ class Endpoint:
             refused at the same time share one call; the fresh key is used from then on. It runs in a task of the engine,
             for at most `EngineOptions.refresh_timeout`; if it fails, connecting fails with ``stage="auth"``.
         headers: More headers for the upgrade, such as ``OpenAI-Project``.
-        wire: The WebSocket library.
+        wire: The WebSocket library: ``"trio-websocket"``, or ``"websockets"`` (extra ``triplane[fast]``), which costs
+            less CPU time.
+        compression: ``"deflate"`` offers permessage-deflate to the server, with ``wire="websockets"``. It costs CPU
+            time and memory, and pays on slow links only.
         transport: ``"websocket"``.
         lanes: Whether the server has lanes (``stream_id``): ``"named"``; ``"none"``; ``"auto"`` to find out by the
             answer to the first request. It makes a difference with `EngineOptions.lanes_per_connection` above 1.
@@ -188,7 +204,8 @@ class Endpoint:
     headers: Mapping[str, str] = attrs.field(
         factory=dict, kw_only=True, converter=_as_headers, validator=_check_headers
     )
-    wire: Wire = attrs.field(default="trio-websocket", kw_only=True, validator=_one_of("trio-websocket"))
+    wire: WireName = attrs.field(default="trio-websocket", kw_only=True, validator=_check_wire)
+    compression: Compression | None = attrs.field(default=None, kw_only=True, validator=_check_compression)
     transport: Transport = attrs.field(default="websocket", kw_only=True, validator=_one_of("websocket"))
     lanes: LaneSupport = attrs.field(default="auto", kw_only=True, validator=_one_of("auto", "none", "named"))
     max_age: float | None = attrs.field(default=55 * 60.0, kw_only=True, validator=_check_age)

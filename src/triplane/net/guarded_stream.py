@@ -21,8 +21,8 @@ class GuardedStream(trio.abc.Stream):
     """A byte stream that remembers.
 
     Attributes:
-        last_received: `trio.current_time()` from which the peer's silence is counted: of the last bytes, of the end
-            of our last request, or of the construction.
+        last_received: `trio.current_time()` of the last bytes, of the end of our last request, or of the
+            construction.
         waiting_since: Since when a read has been waiting for the peer; None while nobody reads, which means that
             silence is ours.
         bytes_received: How many bytes came in.
@@ -37,6 +37,7 @@ class GuardedStream(trio.abc.Stream):
         self._broken = False
         self.last_received = trio.current_time()
         self.waiting_since: float | None = None
+        self._heard_nothing_for = 0.0
         self.uploading = False
         self.bytes_received = 0
         self.bytes_sent = 0
@@ -50,24 +51,27 @@ class GuardedStream(trio.abc.Stream):
 
     def end_upload(self) -> None:
         """Our request is written: from now on the peer's silence counts again."""
+        now = trio.current_time()
         self.uploading = False
-        self.last_received = max(self.last_received, trio.current_time())
+        self.last_received = now
+        self._heard_nothing_for = 0.0
+        if self.waiting_since is not None:
+            self.waiting_since = now
 
     def forget_head(self) -> None:
         """Stop keeping the first bytes: the handshake is over."""
         self.head = None
 
-    @property
-    def silent_since(self) -> float | None:
-        """Since when the peer has been silent; None while it is we who do not read."""
-        if self.waiting_since is None or self.uploading:
-            return None
-        return max(self.last_received, self.waiting_since)
-
     def silence(self, now: float) -> float:
-        """For how many seconds the peer, and not we, has been silent."""
-        since = self.silent_since
-        return 0.0 if since is None else now - since
+        """For how many seconds we have listened and the peer, which owed us nothing but signs of life, sent nothing.
+
+        Time in which nobody reads does not count, and what was counted before it is not forgotten: a holder that
+        looks in for a moment now and then would otherwise never find out that the peer is dead.
+        """
+        if self.uploading:
+            return 0.0
+        since = self.waiting_since
+        return self._heard_nothing_for + (0.0 if since is None else now - since)
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Send, or be broken for good.
@@ -105,11 +109,13 @@ class GuardedStream(trio.abc.Stream):
             self.ended.set()
             raise
         finally:
+            self._heard_nothing_for += trio.current_time() - self.waiting_since
             self.waiting_since = None
         if not data:
             self.ended.set()
             return data
         self.last_received = trio.current_time()
+        self._heard_nothing_for = 0.0
         self.bytes_received += len(data)
         if self.head is not None and len(self.head) < _MAX_HEAD:
             self.head += data[: _MAX_HEAD - len(self.head)]

@@ -8,6 +8,9 @@ import trio
 
 from triplane.core.errors import Stalled, TriplaneError
 
+# What is left of an interval can be too short for the clock to move.
+_MOMENT = 1e-6
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
@@ -25,7 +28,7 @@ async def watch_peer(
 ) -> Stalled | None:
     """Watch until the peer is dead or the connection is over.
 
-    Only the peer's silence counts: while nobody reads the stream, because a reader of ours is slow, there is no
+    Only the peer's silence counts: time in which nobody reads the stream, because a reader of ours is slow, is no
     silence. Any byte from the peer is as good as a pong. Returns a value and never raises for an expected reason, so
     that it can run beside the connections of others.
 
@@ -40,19 +43,17 @@ async def watch_peer(
         the connection ended under the ping.
     """
     while True:
-        since = stream.silent_since
-        # A moment and not a duration: what is left of one can be too short for the clock to move.
-        due = (trio.current_time() if since is None else since) + options.heartbeat_interval
-        if trio.current_time() < due:
-            await trio.sleep_until(due)
+        listening = stream.waiting_since is not None
+        left = options.heartbeat_interval - stream.silence(trio.current_time())
+        if left > _MOMENT:
+            await trio.sleep(left if listening else max(left, options.heartbeat_interval / 10))
             continue
-        asked_at = trio.current_time()
-        with trio.move_on_after(options.heartbeat_timeout):
-            try:
-                await ping()
-            except TriplaneError:
-                return None
-            on_pong(trio.current_time() - asked_at)
+        try:
+            round_trip = await _round_trip(stream, ping, options)
+        except TriplaneError:
+            return None
+        if round_trip is not None:
+            on_pong(round_trip)
             continue
         silence = stream.silence(trio.current_time())
         # A ping that was cut off half-way leaves a stream on which nothing more can be said.
@@ -62,3 +63,20 @@ async def watch_peer(
                 phase="heartbeat",
                 silence=silence,
             )
+
+
+async def _round_trip(
+    stream: GuardedStream, ping: Callable[[], Awaitable[None]], options: EngineOptions
+) -> float | None:
+    """How long a ping took; None if nothing came for `heartbeat_timeout` seconds of listening, or other bytes did."""
+    allowed = stream.silence(trio.current_time()) + options.heartbeat_timeout
+    while True:
+        left = allowed - stream.silence(trio.current_time())
+        asked_at = trio.current_time()
+        # While nobody listens, nothing is left less: a pong may be there, unread.
+        with trio.move_on_after(max(left, options.heartbeat_timeout / 10)):
+            await ping()
+            return trio.current_time() - asked_at
+        silence = stream.silence(trio.current_time())
+        if silence < options.heartbeat_interval or silence >= allowed - _MOMENT or stream.is_broken:
+            return None
