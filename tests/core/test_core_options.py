@@ -31,6 +31,9 @@ SECONDS = [
 ]
 COUNTS = [
     "max_connections",
+    "lanes_per_connection",
+    "max_lane_buffer",
+    "max_connection_buffer",
     "max_waiters",
     "dial_attempts",
     "dial_burst",
@@ -40,10 +43,11 @@ COUNTS = [
     "max_turns",
     "max_tool_calls",
 ]
-COUNTS_FROM_ZERO = ["replay_attempts"]
+COUNTS_FROM_ZERO = ["replay_attempts", "spare_connections"]
 SECONDS_OR_NONE = ["forbidden_delay"]
-WORDS = ["ambiguous_sends"]
-FLAGS = ["strict"]
+SECONDS_FROM_ZERO = ["drain_timeout"]
+WORDS = ["ambiguous_sends", "slow_lane"]
+FLAGS = ["strict", "rewarm"]
 
 
 def make(name: str, value: object) -> object:
@@ -54,7 +58,15 @@ def make(name: str, value: object) -> object:
 def test_every_option_is_a_kind_that_is_tested_here() -> None:
     names = {field.name for cls in (EngineOptions, RunLimits) for field in attrs.fields(cls)}
 
-    assert names == {*SECONDS, *COUNTS, *COUNTS_FROM_ZERO, *SECONDS_OR_NONE, *WORDS, *FLAGS}
+    assert names == {
+        *SECONDS,
+        *COUNTS,
+        *COUNTS_FROM_ZERO,
+        *SECONDS_OR_NONE,
+        *SECONDS_FROM_ZERO,
+        *WORDS,
+        *FLAGS,
+    }
 
 
 @pytest.mark.parametrize("cls", [EngineOptions, RunLimits])
@@ -70,7 +82,9 @@ def test_seconds_may_be_whole_broken_or_infinite(name: str, value: float) -> Non
     assert make(name, value) == value
 
 
-@pytest.mark.parametrize("name", [*COUNTS, *COUNTS_FROM_ZERO])
+@pytest.mark.parametrize(
+    "name", [name for name in (*COUNTS, *COUNTS_FROM_ZERO) if name != "lanes_per_connection"]
+)
 @pytest.mark.parametrize("value", [1, 2**40, 10**400])
 def test_counts_may_be_large(name: str, value: int) -> None:
     assert make(name, value) == value
@@ -91,6 +105,7 @@ def test_replays_may_be_switched_off() -> None:
     + [(name, value) for name in SECONDS_OR_NONE for value in (0, -1, math.nan, "1", True)]
     + [(name, value) for name in COUNTS for value in (0, -1, 1.0, math.inf, "1", None, True)]
     + [(name, value) for name in COUNTS_FROM_ZERO for value in (-1, 1.0, None, False)]
+    + [(name, value) for name in SECONDS_FROM_ZERO for value in (-1, math.nan, "1", None, True)]
     + [(name, value) for name in WORDS for value in ("", "always", None, True, ["raise"])]
     + [(name, value) for name in FLAGS for value in (0, 1, "yes", None)],
 )

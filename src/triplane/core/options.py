@@ -66,6 +66,10 @@ class EngineOptions:
         max_connections: WebSockets open at once to one endpoint; dialled when needed.
         lanes_per_connection: Lanes on each of them, where the server has lanes (see `Endpoint.lanes`); at most 16,
             since no more responses are in flight on one connection. With 1 no lane gets a name.
+        spare_connections: How many connections are kept open beyond those in use, from the first use of an endpoint on,
+            so that a run that begins finds one; never more than `max_connections` in all.
+        rewarm: Whether a warm-up that nobody has used yet is made again when its connection makes way for a younger
+            one. The server counts its input tokens again.
         acquire_timeout: How long a run waits for a lane before `LimitReached`; infinite by default, since a queue
             of runs is ordinary.
         max_waiters: How many runs may wait for a lane at once; one more gets `LimitReached` at once.
@@ -122,6 +126,8 @@ class EngineOptions:
 
     max_connections: int = attrs.field(default=4, validator=_COUNT)
     lanes_per_connection: int = attrs.field(default=1, validator=_number(least=1, whole=True, most=16))
+    spare_connections: int = attrs.field(default=0, validator=_COUNT_FROM_ZERO)
+    rewarm: bool = attrs.field(default=False, validator=_flag)
     acquire_timeout: float = attrs.field(default=math.inf, validator=_SECONDS)
     max_waiters: int = attrs.field(default=10_000, validator=_COUNT)
     dns_timeout: float = attrs.field(default=10.0, validator=_SECONDS)

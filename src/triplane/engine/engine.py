@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, final
 
 import attrs
 import orjson
 import trio
 
-from triplane.core.errors import ConfigError, EngineClosed
+from triplane.core.errors import ConfigError, EngineClosed, TriplaneError
 from triplane.core.options import EngineOptions
 from triplane.ledger.memory import MemoryLedger
 from triplane.net.dial import Dialler, Network, TcpNetwork
@@ -79,6 +79,8 @@ class Engine:
         self._closed = False
         self._runs_active = 0
         self._runs_finished = 0
+        self._warmed: dict[str, Agent] = {}
+        pool.rewarm = self._rewarm
 
     def __repr__(self) -> str:
         return f"<Engine: {self._runs_active} runs active, {self._runs_finished} finished; {self._pool!r}>"
@@ -188,6 +190,8 @@ class Engine:
                 f' if the endpoint has lanes="named"), not {lanes!r}'
             )
         leases = [self._pool.lease(endpoint, f"warm-up of {agent.name}") for _ in range(lanes)]
+        if self._options.rewarm:
+            self._warmed[agent.fingerprint] = agent
         return await warm_lanes([(lease, agent) for lease in leases], self._options)
 
     async def _warm_all(self, agents: Sequence[Agent]) -> None:
@@ -204,7 +208,18 @@ class Engine:
             (self._pool.lease(agent.endpoint or self._endpoint, f"warm-up of {agent.name}"), agent)
             for agent in agents
         ]
+        if self._options.rewarm:
+            self._warmed |= {agent.fingerprint: agent for agent in agents}
         await warm_lanes(pairs, self._options)
+
+    async def _rewarm(self, endpoint: Endpoint, fingerprint: str) -> None:
+        """Warm an agent up on another lane than before. Nobody waits for it, so a failure is no more than that."""
+        agent = self._warmed.get(fingerprint)
+        if agent is None:
+            await trio.lowlevel.checkpoint()
+            return
+        with suppress(TriplaneError):
+            await warm_lanes([(self._pool.lease(endpoint, f"warm-up of {agent.name}"), agent)], self._options)
 
     @asynccontextmanager
     async def lane(self, endpoint: Endpoint | None = None) -> AsyncIterator[BareLane]:

@@ -19,7 +19,7 @@ from triplane.core.errors import (
     TriplaneError,
 )
 from triplane.core.lifecycle import ConnectionState, next_connection_state
-from triplane.protocol import DecodeError, UnknownEvent, decode_event
+from triplane.core.unasked import judge_unasked
 
 from .guarded_stream import GuardedStream
 from .heartbeat import watch_peer
@@ -75,6 +75,10 @@ class Connection:
     `run` is its whole life, driven by one task of the pool. One task at a time may `receive`, any number may `send`.
     While nobody uses the connection, `run` itself reads, so that the peer's close is noticed at once and an unexpected
     message, which would be taken for an answer to the next request, poisons the connection instead.
+
+    Attributes:
+        on_retired: Called when the server says, while nobody uses the connection, that it takes nothing new on it.
+        is_retired: Whether it was to make way for a younger one.
     """
 
     def __init__(self, name: str, endpoint: Endpoint, options: EngineOptions) -> None:
@@ -82,6 +86,8 @@ class Connection:
         self.endpoint = endpoint
         self.state: ConnectionState = "dialling"
         self.fault: TriplaneError | None = None
+        self.on_retired: Callable[[], object] = self.retire
+        self.is_retired = False
         self._options = options
         self._stream: GuardedStream | None = None
         self._wire: Wire | None = None
@@ -203,8 +209,13 @@ class Connection:
                 await self._released.wait()
             with trio.CancelScope() as self._idle_scope:
                 try:
-                    while all(map(_is_harmless, await wire.receive())):
+                    while True:
+                        verdicts = set(map(judge_unasked, await wire.receive()))
                         self._heard = True
+                        if "violation" in verdicts:
+                            break
+                        if "retire" in verdicts:
+                            self.on_retired()
                     self.poison(ProtocolViolation("the server sent a message that nobody had asked for"))
                 except (ConnectionLost, ProtocolViolation) as fault:
                     self.poison(fault)
@@ -306,6 +317,7 @@ class Connection:
         """Take nothing new; what is under way may end. Not a checkpoint."""
         if self.is_usable:
             self._become("drain")
+            self.is_retired = True
 
     def close(self) -> None:
         """Ask `run` to close the WebSocket in good order and return. Not a checkpoint."""
@@ -346,11 +358,3 @@ class Connection:
 
     def _become(self, what: ConnectionInput) -> None:
         self.state = next_connection_state(self.state, what)
-
-
-def _is_harmless(frame: str) -> bool:
-    """Whether a frame cannot be taken for an answer to the next request: a keepalive, or a vendor's own event."""
-    try:
-        return isinstance(decode_event(frame), UnknownEvent)
-    except DecodeError:
-        return False

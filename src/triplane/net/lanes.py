@@ -58,6 +58,7 @@ class Lanes:
         on_known: Callable[[bool], None],
     ) -> None:
         self.connection = connection
+        connection.on_retired = self.retire
         self._options = options
         self._on_change = on_change
         self._on_known = on_known
@@ -90,6 +91,15 @@ class Lanes:
         """Whether an abandoned answer is all that still comes on it."""
         states = {lane.state for lane in self._lanes}
         return "draining" in states and states <= {"draining", "free"}
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nobody has anything to do with it."""
+        return all(lane.state == "free" for lane in self._lanes)
+
+    def warm_for(self) -> list[str]:
+        """The fingerprints of the agents that its lanes are warmed up for, if nobody has used that up."""
+        return [lane.warm_for for lane in self._lanes if lane.state == "free" and lane.warm_for is not None]
 
     @property
     def spare(self) -> int:
@@ -150,6 +160,11 @@ class Lanes:
         lane = self._add(stream_id)
         lane.inbox = self._demultiplexer.open(stream_id)
         return lane
+
+    def retire(self) -> None:
+        """Take nothing new; what is under way may end."""
+        self.connection.retire()
+        self._on_change()
 
     def lose(self, lane: Lane) -> None:
         """Give up one lane of a shared connection; the others go on, and what comes for it is dropped."""
@@ -265,11 +280,7 @@ class Lanes:
         return self._names
 
     def _new_demultiplexer(self) -> Demultiplexer:
-        return Demultiplexer(self.connection, self._options, on_lost=self._inbox_lost, on_retire=self._retire)
-
-    def _retire(self) -> None:
-        self.connection.retire()
-        self._on_change()
+        return Demultiplexer(self.connection, self._options, on_lost=self._inbox_lost, on_retire=self.retire)
 
     def _start_demultiplexing(self, demultiplexer: Demultiplexer) -> None:
         self._nursery.start_soon(demultiplexer.run, name=f"demultiplexer of {self.connection.name}")

@@ -44,6 +44,7 @@ class Place:
         dialling: Connections being opened.
         failures: Dials that failed since the last one that did not.
         dial_not_before: Until then the endpoint is left alone.
+        spares_not_before: Until then nothing is opened that nobody waits for.
         has_lanes: Whether its server knows ``stream_id``; None while that is not known.
     """
 
@@ -53,6 +54,7 @@ class Place:
     dialling: int = 0
     failures: int = 0
     dial_not_before: float = 0.0
+    spares_not_before: float = 0.0
     has_lanes: bool | None = None
 
     def lanes(self) -> Iterator[Lane]:

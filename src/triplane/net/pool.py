@@ -6,6 +6,7 @@ and its lanes are `Lanes`; what a holder has is a `Lease`.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from typing import TYPE_CHECKING, final
 
@@ -19,21 +20,18 @@ from .connection import Connection
 from .lane import Lease
 from .lanes import Lanes
 from .place import Place, Waiting
+from .rotation import Rotation
 from .statistics import LaneStatistics, PoolStatistics
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from triplane.core.options import EngineOptions
 
     from .dial import Dialler
     from .endpoint import Endpoint
     from .lane import Lane
-
-
-# By how much of its greatest age a connection may be retired too early.
-_AGE_JITTER = 0.1
 
 
 @final
@@ -44,7 +42,11 @@ class Pool:
         nursery: Where connections live. Nothing but bugs raises into it.
         dialler: Opens streams.
         options: The engine's options.
-        rng: For the jitter of repeated attempts.
+        rng: For the jitter of repeated attempts and of ages.
+
+    Attributes:
+        rewarm: Called in a task of its own with an agent's fingerprint when a connection that was warm for it has made
+            way for a younger one.
     """
 
     def __init__(
@@ -65,6 +67,8 @@ class Pool:
         self._dial_failures = 0
         self._live_heads: set[str] = set()
         self._dials: set[trio.CancelScope] = set()
+        self._rotation = Rotation(options, rng, self._dial)
+        self.rewarm: Callable[[Endpoint, str], Awaitable[None]] | None = None
 
     def __repr__(self) -> str:
         now = self.statistics()
@@ -81,7 +85,7 @@ class Pool:
         return PoolStatistics(
             opened=self._opened,
             closed=self._closed,
-            rotated=self._rotated,
+            rotated=self._rotated + sum(each.connection.is_retired for each in connections),
             dial_failures=self._dial_failures,
             dialling=sum(place.dialling for place in self._places.values()),
             waiting=sum(len(place.queue) for place in self._places.values()),
@@ -222,7 +226,10 @@ class Pool:
         self._replan(place)
 
     def _replan(self, place: Place) -> None:
-        if self._closing or not place.queue:
+        if self._closing:
+            return
+        if not place.queue:
+            self._open_spares(place)
             return
         usable = {lanes.connection.name: lanes for lanes in place.usable()}
         may_dial = trio.current_time() >= place.dial_not_before
@@ -242,6 +249,7 @@ class Pool:
         )
         for action in actions:
             self._carry_out(place, action, usable)
+        self._open_spares(place)
 
     def _carry_out(self, place: Place, action: Action, usable: dict[str, Lanes]) -> None:
         if isinstance(action, Assign):
@@ -256,11 +264,18 @@ class Pool:
         else:
             self._dial(place)
 
-    def _dial(self, place: Place) -> None:
+    def _open_spares(self, place: Place) -> None:
+        for _ in range(self._rotation.missing(place)):
+            self._dial(place)
+
+    def _dial(self, place: Place) -> trio.Event:
+        """Open one more connection. Returns what is set once that has succeeded or failed."""
         place.dialling += 1
         self._names += 1
         name = f"c{self._names}"
-        self._nursery.start_soon(self._keep, place, name, name=f"connection {name}")
+        settled = trio.Event()
+        self._nursery.start_soon(self._keep, place, name, settled, name=f"connection {name}")
+        return settled
 
     def _assign(self, place: Place, ticket: int, lane: Lane) -> None:
         waiting = next(each for each in place.queue if each.ticket == ticket)
@@ -276,17 +291,20 @@ class Pool:
         lane.begin_use()
         waiting.served.set()
 
-    async def _keep(self, place: Place, name: str) -> None:
+    async def _keep(self, place: Place, name: str, settled: trio.Event) -> None:
         """One connection from dialling to closed, as a task of its own. Expected failures end as values."""
         with trio.CancelScope() as dial:
             self._dials.add(dial)
             try:
-                failure = await self._run_after_attempts(place, name, dial)
+                failure = await self._run_after_attempts(place, name, dial, settled)
                 if failure is not None:
                     # Again: a connection that was open and put out at once is no longer among them.
                     self._dials.add(dial)
                     self._dial_failed(place, failure)
+                    settled.set()
                     await trio.sleep_until(place.dial_not_before)
+                    if self._options.spare_connections and failure.is_transient:
+                        await trio.sleep_until(place.spares_not_before)
             finally:
                 if dial in self._dials:
                     self._dials.remove(dial)
@@ -294,7 +312,7 @@ class Pool:
         self._replan(place)
 
     async def _run_after_attempts(
-        self, place: Place, name: str, dial: trio.CancelScope
+        self, place: Place, name: str, dial: trio.CancelScope, settled: trio.Event
     ) -> ConnectFailed | None:
         attempt = 1
         opened = False
@@ -307,6 +325,7 @@ class Pool:
                     opened = True
                     self._dials.discard(dial)
                     self._add(place, lanes)
+                    settled.set()
 
                 failure = await self._run(place, lanes, on_open)
                 if failure is None:
@@ -334,7 +353,7 @@ class Pool:
     async def _run(self, place: Place, lanes: Lanes, on_open: Callable[[], None]) -> ConnectFailed | None:
         try:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._retire_when_old, place, lanes)
+                nursery.start_soon(self._rotation.retire_when_old, place, lanes)
                 failure = await lanes.run(self._dialler, on_open=on_open)
                 if failure is not None and failure.close is not None:
                     # Let in and put out at once. Before the lane's end has the next in line meet the same.
@@ -344,19 +363,6 @@ class Pool:
             if lanes in place.connections:
                 self._remove(place, lanes)
         return failure
-
-    async def _retire_when_old(self, place: Place, lanes: Lanes) -> None:
-        max_age = place.endpoint.max_age
-        if max_age is None:
-            return
-        await trio.sleep(max_age * (1 - _AGE_JITTER * self._rng.random()))
-        if not lanes.connection.is_usable:
-            return
-        lanes.connection.retire()
-        self._rotated += 1
-        if any(lane.state in ("leased", "reserved") for lane in lanes) and not self._closing:
-            self._dial(place)
-        self._close_if_retired(lanes)
 
     def _close_if_retired(self, lanes: Lanes) -> None:
         """A retired connection goes at the first moment at which nobody waits for an answer on it."""
@@ -375,7 +381,7 @@ class Pool:
     def _add(self, place: Place, lanes: Lanes) -> None:
         place.dialling -= 1
         place.failures = 0
-        place.dial_not_before = 0.0
+        place.dial_not_before = place.spares_not_before = 0.0
         self._opened += 1
         place.connections.append(lanes)
         if place.has_lanes is not None:
@@ -389,13 +395,20 @@ class Pool:
         self._closed += 1
         self._dropped += lanes.dropped
         place.connections.remove(lanes)
+        self._rotated += lanes.connection.is_retired
+        warm = lanes.warm_for() if lanes.connection.is_retired and self._options.rewarm else []
         lanes.lose_all()
         self._replan(place)
+        if self.rewarm is not None and not self._closing:
+            for fingerprint in warm:
+                self._nursery.start_soon(self.rewarm, place.endpoint, fingerprint, name="warming up again")
 
     def _dial_failed(self, place: Place, failure: ConnectFailed) -> None:
         """Tell those for whom there is no hope, and leave the endpoint alone for a while."""
         place.failures += 1
         place.dial_not_before = trio.current_time() + self._delay(1 + place.failures, failure.retry_after)
+        # Nobody waits for a spare connection: one that would be refused again is not asked for again.
+        place.spares_not_before = place.dial_not_before if failure.is_transient else math.inf
         hope = place.dialling or place.usable()
         hopeless = [waiting for waiting in place.queue if not (hope and waiting.patient)]
         place.queue = [waiting for waiting in place.queue if hope and waiting.patient]
