@@ -58,8 +58,8 @@ def draw(seed: int) -> Scenario:
         tuple(_job(rng, number) for number in range(rng.choice((1, 2, 2, 3, 3, 4, 5)))),
         faults,
         _options(rng),
-        _server(rng),
-        rng.choice((None, None, None, 3.0, 20.0)),
+        server := _server(rng),
+        _endpoint(rng, has_lanes="mode" not in server),
         rng.choice((None,) * 6 + (Leaving(_moment(rng), rng.choice(("cancelled", "left"))),)),
     )
 
@@ -228,7 +228,21 @@ def _options(rng: Random) -> dict[str, Any]:
     perhaps(0.1, "max_unread", 1_000)
     perhaps(0.2, "close_timeout", 0.1, 5.0)
     perhaps(0.2, "close_grace", 0.1, 5.0)
+    perhaps(0.4, "lanes_per_connection", 2, 4, 16)
+    perhaps(0.2, "drain_timeout", 0, 0.5)
+    perhaps(0.1, "slow_lane", "fail")
+    perhaps(0.1, "max_lane_buffer", 2_000)
+    perhaps(0.1, "max_connection_buffer", 5_000)
     return options
+
+
+def _endpoint(rng: Random, *, has_lanes: bool) -> dict[str, Any]:
+    endpoint: dict[str, Any] = {}
+    if rng.random() < 0.4:
+        endpoint["max_age"] = rng.choice((3.0, 20.0))
+    if rng.random() < 0.2:
+        endpoint["lanes"] = "named" if has_lanes else "none"
+    return endpoint
 
 
 def _server(rng: Random) -> dict[str, Any]:

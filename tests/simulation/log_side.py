@@ -50,6 +50,7 @@ class LogSide:
         tell: Notes a line of the story.
         attempts: How often a turn may be tried.
         is_hosted: Whether the server may act for the runs of a label.
+        shares: Whether a connection may have several lanes; logs do not tell them apart.
     """
 
     def __init__(
@@ -58,8 +59,11 @@ class LogSide:
         tell: Callable[[str], None],
         attempts: int,
         is_hosted: Callable[[str | None], bool],
+        *,
+        shares: bool,
     ) -> None:
         self._is_hosted = is_hosted
+        self._shares = shares
         self._server = server
         self._tell = tell
         self._attempts = attempts
@@ -70,7 +74,9 @@ class LogSide:
         """Look at the next record of a log."""
         run = self.runs.get(log.run_id)
         if run is None:
-            run = self.runs[log.run_id] = RunSide(log, self._server, self._lanes, self._attempts)
+            run = self.runs[log.run_id] = RunSide(
+                log, self._server, self._lanes, self._attempts, shares=self._shares
+            )
         run.take(record)
         if not isinstance(record.body, FramesReceived):
             self._tell(f"log of {run.label}: {_in_short(record.body)}")
@@ -92,7 +98,9 @@ class LogSide:
 class RunSide:
     """One log, and the state that it makes."""
 
-    def __init__(self, log: WatchedLog, server: ServerSide, lanes: dict[str, str], attempts: int) -> None:
+    def __init__(
+        self, log: WatchedLog, server: ServerSide, lanes: dict[str, str], attempts: int, *, shares: bool
+    ) -> None:
         self.log = log
         self.label: str | None = None
         self.shadow = RunReducer()
@@ -104,6 +112,7 @@ class RunSide:
         self._server = server
         self._lanes = lanes
         self._attempts = attempts
+        self._shares = shares
         self._count = 0
         self._retracted = False
 
@@ -149,7 +158,8 @@ class RunSide:
             require("replay", (shadow.turns + 1, 1) == (body.turn, body.attempt), f"{body} is not due")
             require("replay", not self.sent or shadow.turn.is_over, f"{body} before the turn is over")
         holder = self._lanes.get(body.connection)
-        require("busy lane", holder is None, f"{self.label} sends on {body.connection}, where {holder} is")
+        if holder is not None and not self._shares:
+            raise Broken("busy lane", f"{self.label} sends on {body.connection}, where {holder} is")
         self._lanes[body.connection] = self.log.run_id
         self.sent.append(Sent(record, body))
         self._retracted = False

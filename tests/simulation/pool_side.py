@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .invariants import require
+from .invariants import Broken, require
 
 if TYPE_CHECKING:
     from triplane.core.options import EngineOptions
     from triplane.net.pool import Pool
+
+
+_HELD = ("leased", "reserved")
 
 
 class PoolSide:
@@ -24,18 +27,21 @@ class PoolSide:
         pool = self._pool
         for place in pool._places.values():
             usable = 0
-            for lane in place.lanes:
-                holder, state = lane.holder, lane.state
-                if (state == "free") is not (holder is None) or (
-                    holder is not None and holder.lane is not lane
-                ):
-                    require("bounds", state == "gone", f"{lane.name} is {state} and held by {holder}")
-                if lane.connection.is_usable:
-                    usable += 1
-                    idle = state == "free" and place.queue and not pool._closing
-                    require("fairness", not idle, f"{lane.name} is free, and {len(place.queue)} wait")
+            waits = bool(place.queue) and not pool._closing
+            for lanes in place.connections:
+                is_usable = lanes.connection.is_usable
+                usable += is_usable
+                for lane in lanes:
+                    holder, state = lane.holder, lane.state
+                    if (state in _HELD) is (holder is None) or (
+                        holder is not None and holder.lane is not lane
+                    ):
+                        raise Broken("bounds", f"{lane.name} is {state} and held by {holder}")
+                    if waits and is_usable and state == "free":
+                        raise Broken("fairness", f"{lane.name} is free, and {len(place.queue)} wait")
             total = usable + place.dialling
-            require("bounds", total <= self._options.max_connections, f"{total} connections")
+            if total > self._options.max_connections:
+                raise Broken("bounds", f"{total} connections")
             if self._waited or place.queue:
                 self._check_order(place.queue)
 

@@ -162,7 +162,7 @@ class Scenario:
         faults: What goes wrong.
         options: `EngineOptions`, where they are not the simulation's own.
         server: The server's options, likewise.
-        max_age: The endpoint's.
+        endpoint: The endpoint's.
         leaving: Whether the engine is left early.
     """
 
@@ -171,7 +171,7 @@ class Scenario:
     faults: tuple[Fault, ...] = ()
     options: dict[str, Any] = attrs.Factory(dict)
     server: dict[str, Any] = attrs.Factory(dict)
-    max_age: float | None = None
+    endpoint: dict[str, Any] = attrs.Factory(dict)
     leaving: Leaving | None = None
 
 

@@ -86,8 +86,9 @@ class ServerSide:
         of_response: The request that each response answers, by the response's id.
     """
 
-    def __init__(self, tell: Callable[[str], None]) -> None:
+    def __init__(self, tell: Callable[[str], None], *, has_lanes: bool) -> None:
         self._tell = tell
+        self._has_lanes = has_lanes
         self._open: dict[_Lane, Create] = {}
         self._latest: dict[_Lane, str] = {}
         self._responses: dict[str, Response] = {}
@@ -116,7 +117,7 @@ class ServerSide:
         return self._create(entry, message)
 
     def _create(self, entry: JournalEntry, message: dict[str, Any]) -> Create:
-        lane = (entry.connection, message.get("stream_id"))
+        lane = (entry.connection, message.get("stream_id") if self._has_lanes else None)
         busy = self._open.get(lane)
         require("busy lane", busy is None, f"connection {lane} still owes an answer to {busy}")
         given = message.get("input") or []

@@ -43,12 +43,10 @@ def shrunk(scenario: Scenario, *, tries: int = 300) -> tuple[Scenario, Outcome]:
 def _smaller(scenario: Scenario) -> Iterator[Scenario]:
     if scenario.leaving is not None:
         yield attrs.evolve(scenario, leaving=None)
-    if scenario.max_age is not None:
-        yield attrs.evolve(scenario, max_age=None)
     for name in ("jobs", "faults"):
         for fewer in _fewer(getattr(scenario, name)):
             yield attrs.evolve(scenario, **{name: fewer})
-    for name in ("options", "server"):
+    for name in ("options", "server", "endpoint"):
         given: dict[str, Any] = getattr(scenario, name)
         for key in given:
             yield attrs.evolve(scenario, **{name: {k: v for k, v in given.items() if k != key}})
@@ -94,7 +92,7 @@ def told(scenario: Scenario, outcome: Outcome, *, lines: int = 60) -> str:
     parts += [f"    job {number}: {as_code(job)}" for number, job in enumerate(scenario.jobs)]
     parts += ["What goes wrong:"]
     parts += [f"    {as_code(fault)}" for fault in scenario.faults] or ["    nothing"]
-    for name in ("options", "server", "max_age", "leaving"):
+    for name in ("options", "server", "endpoint", "leaving"):
         value = getattr(scenario, name)
         if value:
             parts.append(f"{name}: {as_code(value)}")

@@ -33,7 +33,7 @@ class Watch(trio.abc.Instrument):
         finding: The first thing that did not hold.
     """
 
-    def __init__(self, world: World, attempts: int) -> None:
+    def __init__(self, world: World) -> None:
         self._world = world
         self._due: dict[int, list[Callable[[], None]]] = {}
         self._entries_seen = 0
@@ -44,8 +44,14 @@ class Watch(trio.abc.Instrument):
         self._lane_turns: dict[str, int] = {}
         self.steps = 0
         self.finding: Found | None = None
-        self.server = ServerSide(world.tell)
-        self.logs = LogSide(self.server, world.tell, attempts, world.is_hosted)
+        self.server = ServerSide(world.tell, has_lanes=world.server_has_lanes)
+        self.logs = LogSide(
+            self.server,
+            world.tell,
+            world.options.replay_attempts + 1,
+            world.is_hosted,
+            shares=world.options.lanes_per_connection > 1,
+        )
 
     def begin(self, engine: triplane.Engine) -> None:
         """The engine is open."""

@@ -98,7 +98,7 @@ class World:
         self.server: Server
         self.ledger = WatchedLedger()
         self.options = triplane.EngineOptions(**OPTIONS | scenario.options)
-        self.watch = Watch(self, self.options.replay_attempts + 1)
+        self.watch = Watch(self)
         self.secret = KEY
         self.ends: list[str] = []
         self._story: list[tuple[float, int, str]] = []
@@ -154,7 +154,7 @@ class World:
 
     async def _use(self) -> None:
         scenario = self.scenario
-        endpoint = triplane.Endpoint("ws://simulation/v1", api_key=KEY, max_age=scenario.max_age)
+        endpoint = triplane.Endpoint("ws://simulation/v1", api_key=KEY, **scenario.endpoint)
         leaving = scenario.leaving
         async with trio.open_nursery() as left_behind:
             with trio.CancelScope() as scope:
@@ -264,6 +264,11 @@ class World:
     def is_lane(self, label: str | None) -> bool:
         """Whether what has this label is a lane by hand, which has no log."""
         return isinstance(self._job(label), Lane)
+
+    @property
+    def server_has_lanes(self) -> bool:
+        """Whether it looks at ``stream_id``."""
+        return str(self.scenario.server.get("mode", "openai")) == "openai"
 
     def is_hosted(self, label: str | None) -> bool:
         """Whether the server may act for what has this label."""
