@@ -312,24 +312,6 @@ async def test_a_warm_up_at_the_limit_leaves_the_connection_to_nobody(bench, aut
         assert ("echo: y", 0) == ((state := await b.engine.run(AGENT, "y")).text, state.replays)
 
 
-async def test_a_later_turn_that_was_never_sent_is_no_reason_to_begin_again(bench, autojump_clock) -> None:
-    """The connection dies between the record of a request and its first byte."""
-
-    @triplane.tool(effect="read")
-    async def cut() -> str:
-        """Cut the network, which is noticed a little later."""
-        await b.network.streams[0].aclose()
-        return "cut"
-
-    options = triplane.EngineOptions(replay_attempts=0)
-    async with bench(options=options) as b:
-        with pytest.raises(triplane.ConnectionLost) as caught:
-            await b.engine.run(triplane.Agent("m", "", [cut]), "CALL cut {}")
-
-    assert ["cut"] == [effect.tool for effect in caught.value.receipt.effects]
-    assert ("nothing", "resume") == (caught.value.receipt.sent, caught.value.receipt.next)
-
-
 async def test_a_bare_lane_that_gets_no_event_says_how_far_it_came(bench, autojump_clock) -> None:
     async with bench(faults=[Malformed(4)]) as b, b.engine.lane() as lane:
         turn = await lane.create(ResponseCreate(model="m", input="SAY 9 word ", store=False))

@@ -13,7 +13,7 @@ from triplane.engine import driver
 from triplane.engine.driver import Driver
 from triplane.net import pool
 from triplane.net.guarded_stream import GuardedStream
-from triplane.net.lane import Lease
+from triplane.net.lanes import Lanes
 from triplane.tools import runtime
 
 from .scenario import Lane, Latency, Run, Scenario, as_code
@@ -64,7 +64,11 @@ def test_it_finds_a_connection_that_is_not_closed(monkeypatch) -> None:
 
 
 def test_it_finds_a_lane_that_is_given_back_in_the_middle_of_a_response(monkeypatch) -> None:
-    monkeypatch.setattr(Lease, "abandon", lambda self, fault: self.release())
+    def drain(self, lane):
+        lane.end_use()
+        lane.become("release")
+
+    monkeypatch.setattr(Lanes, "drain", drain)
     jobs = (Run(("WAIT 5000", "SAY 1 late"), cancel_after=1.0), Run(("SAY 1 next",), at=2.0))
 
     assert simulate(Scenario(1, jobs, options={"max_connections": 1})).found.which in (
