@@ -179,6 +179,13 @@ def fuzz(session: nox.Session) -> None:
     session.run("python", f"scripts/fuzz_{name}.py", *options)
 
 
+@nox.session(default=False)
+def simulate(session: nox.Session) -> None:
+    """Engine and server under a mock clock, fault by fault: `nox -s simulate -- --seeds 2000`, or `--seed 7` again."""
+    session.install("-e", ".[tools]", *dependencies("test"))
+    session.run("python", "scripts/simulate.py", *session.posargs)
+
+
 @nox.session
 def coverage(session: nox.Session) -> None:
     """Which lines and branches the suite reaches."""

@@ -191,6 +191,7 @@ def test_who_calls_decides_about_ambiguous_sends_and_about_nothing_else(moment, 
     [
         ("unsent", False, [], "retry"),
         ("unsent", True, [], "retry"),
+        ("unsent", False, ["ok"], "resume"),
         ("ambiguous", False, [], "resume"),
         ("ambiguous", True, [], "inspect"),
         ("failed", True, [], "inspect"),

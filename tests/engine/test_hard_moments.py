@@ -12,7 +12,7 @@ import trio.testing
 
 import triplane
 from triplane.protocol import ResponseCreate
-from triplane.server import Drop, RefuseUpgrade
+from triplane.server import Drop, Malformed, RefuseUpgrade, SpoilOutput
 
 AGENT = triplane.Agent("m")
 
@@ -274,3 +274,53 @@ async def test_a_conversation_with_a_call_that_nobody_answers_is_refused_before_
         caught.value.receipt.sent,
         caught.value.receipt.next,
     )
+
+
+@pytest.mark.parametrize("close_code", [1000, None])
+async def test_a_lane_whose_connection_reached_its_limit_is_given_to_nobody(
+    bench, autojump_clock, close_code
+) -> None:
+    """The server announces it in the middle of a response and lets that go on: it is nobody's answer any more."""
+    options = triplane.EngineOptions(max_connections=1)
+    server = {"max_age": 5.0, "on_max_age": "announce", "max_age_close_code": close_code}
+    async with bench(options=options, **server) as b:
+        with pytest.raises(triplane.ServerError, match="limit_reached"):
+            async with b.engine.lane() as lane:
+                text = "SAY 1 early\nWAIT 10000\nSAY 1 not for you"
+                await (await lane.create(ResponseCreate(model="m", input=text, store=False))).wait()
+        assert "echo: x" == (await b.engine.run(AGENT, "x")).text
+
+
+async def test_a_run_that_gives_up_at_the_limit_leaves_the_connection_to_nobody(
+    bench, autojump_clock
+) -> None:
+    options = triplane.EngineOptions(max_connections=1, replay_attempts=0)
+    server = {"max_age": 5.0, "on_max_age": "announce", "max_age_close_code": None}
+    async with bench(options=options, **server) as b:
+        with pytest.raises(triplane.ServerError, match="limit_reached"):
+            await b.engine.run(AGENT, "SAY 1 early\nWAIT 10000\nSAY 1 not for you")
+        assert "echo: x" == (await b.engine.run(AGENT, "x")).text
+
+
+async def test_a_warm_up_at_the_limit_leaves_the_connection_to_nobody(bench, autojump_clock) -> None:
+    options = triplane.EngineOptions(max_connections=1)
+    server = {"max_age": 5.0, "on_max_age": "next_create", "max_age_close_code": None}
+    async with bench(options=options, **server) as b:
+        await b.engine.run(AGENT, "x")
+        await trio.sleep(6)
+        assert 0 == await b.engine.warm_up(AGENT)
+        assert ("echo: y", 0) == ((state := await b.engine.run(AGENT, "y")).text, state.replays)
+
+
+async def test_a_bare_lane_that_gets_no_event_says_how_far_it_came(bench, autojump_clock) -> None:
+    async with bench(faults=[Malformed(4)]) as b, b.engine.lane() as lane:
+        turn = await lane.create(ResponseCreate(model="m", input="SAY 9 word ", store=False))
+        with pytest.raises(triplane.ProtocolViolation) as caught:
+            await turn.wait()
+
+    assert ("accepted", "inspect") == (caught.value.receipt.sent, caught.value.receipt.next)
+
+
+async def test_what_was_streamed_is_not_lost_to_an_empty_list_at_the_end(bench, autojump_clock) -> None:
+    async with bench(faults=[SpoilOutput(output="empty")]) as b:
+        assert "word word " == (await b.engine.run(AGENT, "SAY 2 word ")).text

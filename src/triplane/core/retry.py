@@ -170,11 +170,13 @@ _UNKNOWN: Final = frozenset({"unknown", "cancelled", "interrupted"})
 def safe_next(boundary: Boundary, *, server_effects: bool, effects: Iterable[Effect] = ()) -> SafeNext:
     """What a run's receipt says is safe, when the request in hand was cut off at a boundary.
 
-    Whatever may have happened without our knowledge, in a tool or on the server, is to be looked into first.
+    Whatever may have happened without our knowledge, in a tool or on the server, is to be looked into first. A run whose
+    tools have run is not to be begun again, though nothing of its latest request was sent.
     """
-    if (boundary.ambiguous and server_effects) or any(effect.outcome in _UNKNOWN for effect in effects):
+    outcomes = [effect.outcome for effect in effects]
+    if (boundary.ambiguous and server_effects) or any(outcome in _UNKNOWN for outcome in outcomes):
         return "inspect"
-    return boundary.next
+    return "resume" if outcomes and boundary.next == "retry" else boundary.next
 
 
 # resend_full: at once, on the same lane and without continuing anything. new_connection: on another connection; the

@@ -211,13 +211,16 @@ class Driver:
             at = self._interrupted(fault)
             verdict = recovery.decide(at)
             if verdict == "give_up":
+                if recovery.needs_new_connection(at):
+                    # Nobody else's request is answered there either, and the rest of this one's answer may be.
+                    self._lease.abandon(fault)
                 raise recovery.explain(at, self._run_id)
             self._record(
                 ResponseRetracted(
                     turn, RETRACT_REASONS[type(fault)], at.shown, ambiguous=at.boundary.ambiguous
                 )
             )
-            if verdict == "new_connection" and isinstance(fault, ServerError):
+            if recovery.needs_new_connection(at):
                 self._lose(lane, fault)
             if verdict != "resend_full":
                 self._lease.release()

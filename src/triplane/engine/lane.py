@@ -134,7 +134,9 @@ class Turn:
         event = self._events.pop(0)
         if isinstance(event, UndecodableFrame):
             violation = ProtocolViolation(
-                f"the server sent a frame that is not an event ({event.reason})", excerpt=event.excerpt
+                f"the server sent a frame that is not an event ({event.reason})",
+                excerpt=event.excerpt,
+                receipt=self._receipt(),
             )
             self._break(violation)
             raise violation
@@ -183,6 +185,13 @@ class Turn:
             if self._response.is_over:
                 ended_well = self._response.status in ("completed", "incomplete")
                 lane.remember(self._response.id if ended_well else None)
+            error = self._response.error
+            if (
+                error is not None
+                and judge_server_error(error.code, error.status, error.type) == "new_connection"
+            ):
+                # Nothing begins there any more, and what may still come of this response is nobody's answer.
+                lane.poison(ConnectionLost("the server takes no more requests on this connection"))
             return
         stalled = Stalled(
             f"the server sent nothing for {allowed:g} s",

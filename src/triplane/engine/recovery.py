@@ -110,6 +110,10 @@ class Recovery:
         self.attempt += 1
         return verdict
 
+    def needs_new_connection(self, at: Interrupted) -> bool:
+        """Whether the server has said that nothing begins any more on a connection that is still open."""
+        return isinstance(at.fault, ServerError) and self._judge(at) == "new_connection"
+
     def delay(self, at: Interrupted, verdict: Verdict, jitter: float) -> float:
         """Seconds to wait before the attempt that `decide` has just counted.
 

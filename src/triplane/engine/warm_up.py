@@ -12,10 +12,12 @@ from triplane.core.errors import (
     ConnectionLost,
     LimitReached,
     ProtocolViolation,
+    ServerError,
     Stalled,
     TriplaneError,
 )
 from triplane.core.records import FramesReceived
+from triplane.core.retry import judge_server_error
 
 from .exchange import exchange
 
@@ -83,6 +85,10 @@ async def _warm(lease: Lease, agent: Agent, options: EngineOptions) -> bool:
         return False
     if not response.is_over or response.displaced_by is not None:
         lease.abandon(ProtocolViolation("the answer to a warm-up was not an event"))
+        return False
+    error = response.error
+    if error is not None and judge_server_error(error.code, error.status, error.type) == "new_connection":
+        lease.abandon(ServerError.from_detail(error))
         return False
     # A server that ignores ``generate`` answers with output; nothing may then continue from it.
     is_warm = response.status == "completed" and response.id is not None and not response.output()

@@ -1,0 +1,98 @@
+"""What was found by simulation? Every bug by name, with the seed it came from, made small, and what it showed.
+
+The scenario is written out, so that it stays the same when drawing changes. Where the order of tasks matters and code
+has changed since, it may not show the bug any more: then the test that came of it does.
+"""
+
+from __future__ import annotations
+
+import attrs
+
+from triplane.server import Malformed, SpoilOutput
+
+from .scenario import FanOut, Lane, Run, Scenario
+
+
+@attrs.frozen
+class Seed:
+    """A bug that was found.
+
+    Attributes:
+        name: For the test.
+        showed: What did not hold.
+        scenario: A small one in which it did not.
+    """
+
+    name: str
+    showed: str
+    scenario: Scenario
+
+
+FOUND = (
+    Seed(
+        "a lane at the age limit was handed on",
+        "A bare lane ended with the announcement of the age limit, in the middle of a response that went on. The next"
+        " run on the connection took the rest of it for its own answer.",
+        Scenario(
+            seed=874,
+            jobs=(
+                Lane(programs=(("WAIT 5000",),)),
+                Run(lines=("WAIT 25000",)),
+                Run(lines=(), reader="all"),
+            ),
+            server={"max_age": 5.0, "on_max_age": "cut"},
+        ),
+    ),
+    Seed(
+        "a run that gave up at the age limit handed its connection on",
+        "The last attempt of a turn met the age limit, and the connection went back to the pool as a free one.",
+        Scenario(
+            seed=66,
+            jobs=(Run(lines=("WAIT 5000",)), Run(lines=('CALL hang {"number": 8}', "WAIT 5000"))),
+            server={"max_age": 1.0, "on_max_age": "cut", "max_age_close_code": None},
+        ),
+    ),
+    Seed(
+        "an empty list at the end took the text away",
+        "The terminal event's output was [], and replaced a message that had been streamed to its end.",
+        Scenario(
+            seed=204,
+            jobs=(
+                FanOut(programs=(('CALL put {"number": 2}',),), max_runs=1, ordered=True),
+                Run(lines=("SAY 9 word ",)),
+            ),
+            faults=(SpoilOutput(nth=2, output="empty"), SpoilOutput(nth=3, output="empty")),
+        ),
+    ),
+    Seed(
+        "a receipt said to begin again after tools had run",
+        "A connection died between the record of a later turn's request and its first byte: nothing of that request"
+        " was sent, but to call again would have repeated what the tools had done.",
+        Scenario(
+            seed=457,
+            jobs=(
+                Run(
+                    lines=(
+                        'CALL helper {"question": "#2c.0.0\\nSAY 3 word "}',
+                        "SAY 3 well ",
+                        'CALL look {"number": 8}',
+                        'CALL put {"number": 5}',
+                        'CALL nothing {"number": 9}',
+                        "SAY 3 well ",
+                        'CALL cut {"number": 9}',
+                    )
+                ),
+            ),
+            options={"max_connections": 1, "replay_attempts": 0},
+        ),
+    ),
+    Seed(
+        "a bare lane forgot what it had sent",
+        "A frame that is not JSON came out as an error whose receipt said that nothing had been sent.",
+        Scenario(
+            seed=52,
+            jobs=(Lane(programs=((), ())), Run(lines=('CALL look {"number": 4}',))),
+            faults=(Malformed(after_events=4, nth=4),),
+        ),
+    ),
+)

@@ -1,0 +1,222 @@
+"""What did the server see, and what does that say about the client? Read off its journal alone."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import orjson
+
+from .invariants import require
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from triplane.server import JournalEntry
+
+_LABEL = re.compile(r"#(\S+)")
+_TERMINAL = ("response.completed", "response.incomplete", "response.failed")
+# What makes an error one that the scenario wanted.
+_LIMIT = "websocket_connection_limit_reached"
+_ASKED_FOR = ("asked for", _LIMIT)
+_Lane = tuple[int, str | None]
+
+
+@attrs.define(eq=False)
+class Create:
+    """A request as the server got it.
+
+    Attributes:
+        entry: Its number in the journal.
+        connection: The connection's number.
+        label: Whose it is; None for a warm-up.
+        parent: The response that it continues.
+        items: Its input.
+        size: Its bytes.
+        conversation: Everything that it puts before the model; None if that cannot be known.
+        stored: Whether its response can be continued from anywhere.
+        is_warm_up: Whether it generates nothing.
+        done: The items that the server has sent for it.
+        response_id: Of the response that answers it.
+        ended: How that ended, ``"error"`` without one.
+        run_id: Whose log it was found in.
+        turn: Where it was found there.
+    """
+
+    entry: int
+    connection: int
+    label: str | None
+    parent: str | None
+    items: list[dict[str, Any]]
+    size: int
+    conversation: list[dict[str, Any]] | None
+    stored: bool
+    is_warm_up: bool
+    done: list[dict[str, Any]] = attrs.Factory(list)
+    response_id: str | None = None
+    ended: str | None = None
+    run_id: str | None = None
+    turn: int | None = None
+
+
+@attrs.define(eq=False)
+class Response:
+    """A response that can be continued, for all that the server has said.
+
+    Attributes:
+        create: What it answers.
+        lane: Where.
+        conversation: Up to its end; None if that cannot be known.
+        evicted: Whether an error made the server forget it.
+    """
+
+    create: Create
+    lane: _Lane
+    conversation: list[dict[str, Any]] | None
+    evicted: bool = False
+
+
+class ServerSide:
+    """The frames of all connections, in the order in which the server saw and sent them.
+
+    Attributes:
+        received: The requests by label.
+        of_response: The request that each response answers, by the response's id.
+    """
+
+    def __init__(self, tell: Callable[[str], None], *, has_lanes: bool) -> None:
+        self._tell = tell
+        self._has_lanes = has_lanes
+        self._open: dict[_Lane, Create] = {}
+        self._latest: dict[_Lane, str] = {}
+        self._responses: dict[str, Response] = {}
+        self.received: defaultdict[str | None, list[Create]] = defaultdict(list)
+        self.of_response: dict[str, Create] = {}
+
+    def take(self, entry: JournalEntry) -> Create | None:
+        """Look at the next entry; return the request that it is, if it is one."""
+        if entry.kind == "upgrade" and entry.direction == "out":
+            self._tell(f"server: connection {entry.connection} upgraded {dict(entry.fields)}")
+        if entry.kind == "close":
+            self._tell(f"server: connection {entry.connection} closed {entry.direction} {dict(entry.fields)}")
+        if entry.kind != "message":
+            return None
+        try:
+            message = orjson.loads(entry.text)
+        except orjson.JSONDecodeError:
+            message = None
+        if not isinstance(message, dict):
+            self._tell(f"server: connection {entry.connection} sends what is no JSON")
+            return None
+        if entry.direction == "out":
+            self._sent(entry, message)
+            return None
+        require("refused", message.get("type") == "response.create", f"the client sent {entry.text[:200]}")
+        return self._create(entry, message)
+
+    def _create(self, entry: JournalEntry, message: dict[str, Any]) -> Create:
+        lane = (entry.connection, message.get("stream_id") if self._has_lanes else None)
+        busy = self._open.get(lane)
+        require("busy lane", busy is None, f"connection {lane} still owes an answer to {busy}")
+        given = message.get("input") or []
+        items = [{"type": "message", "role": "user", "content": given}] if isinstance(given, str) else given
+        parent = message.get("previous_response_id")
+        before: list[dict[str, Any]] | None = []
+        label = None
+        if parent is not None:
+            known = self._known(parent, entry.connection)
+            before, label = known.conversation, known.create.label
+        for item in items:
+            if item.get("role") == "user" and (match := _LABEL.match(str(item["content"]))):
+                label = match[1]
+        create = Create(
+            entry.number,
+            entry.connection,
+            label,
+            parent,
+            items,
+            entry.size,
+            None if before is None else before + items,
+            bool(message.get("store", True)),
+            message.get("generate") is False,
+        )
+        self._tell(
+            f"server: connection {entry.connection} asked by {label}: {len(items)} items, after {parent}"
+        )
+        if create.conversation is not None:
+            _check_pairs(create.conversation)
+        self._open[lane] = create
+        self.received[label].append(create)
+        return create
+
+    def _known(self, parent: str, connection: int) -> Response:
+        known = self._responses.get(parent)
+        require("known id", known is not None, f"{parent} was never made")
+        assert known is not None
+        if not known.create.stored:
+            require("evicted", not known.evicted, f"{parent} was forgotten because of an error")
+            require(
+                "known id", known.lane[0] == connection, f"{parent} is of connection {known.lane[0]} alone"
+            )
+            latest = self._latest.get(known.lane)
+            require("known id", latest == parent, f"{parent} is no longer the latest of its lane: {latest}")
+        return known
+
+    def _sent(self, entry: JournalEntry, event: dict[str, Any]) -> None:
+        lane = (entry.connection, event.get("stream_id"))
+        create = self._open.get(lane)
+        kind = event.get("type")
+        response = event.get("response")
+        if kind == "response.created" and create is not None and create.response_id is None:
+            create.response_id = response["id"]
+            self.of_response[response["id"]] = create
+        elif kind == "response.output_item.done" and create is not None:
+            create.done.append(event["item"])
+        elif kind in _TERMINAL and create is not None and response["id"] == create.response_id:
+            self._ended(lane, create, response)
+        elif kind in ("error", "response.error") or (kind is None and "error" in event):
+            self._failed(lane, create, entry)
+
+    def _ended(self, lane: _Lane, create: Create, response: dict[str, Any]) -> None:
+        create.ended = response["status"]
+        self._tell(f"server: {response['id']} for {create.label} is {create.ended}")
+        del self._open[lane]
+        if create.ended == "failed":
+            return
+        conversation = create.conversation
+        if conversation is not None:
+            conversation = conversation + (response.get("output") or create.done)
+        self._responses[response["id"]] = Response(create, lane, conversation)
+        self._latest[lane] = response["id"]
+
+    def _failed(self, lane: _Lane, create: Create | None, entry: JournalEntry) -> None:
+        asked_for = any(words in entry.text for words in _ASKED_FOR)
+        refused_warm_up = create is not None and create.is_warm_up
+        require("refused", asked_for or refused_warm_up, f"the server said {entry.text[:300]}")
+        self._tell(f"server: connection {lane[0]} says {entry.text[:150]}")
+        if create is None:
+            return
+        create.ended = "error"
+        if _LIMIT in entry.text:
+            # What is in flight may go on after the announcement, and nothing may begin.
+            return
+        del self._open[lane]
+        parent = self._responses.get(create.parent or "")
+        if parent is not None and parent.lane == lane:
+            parent.evicted = True
+
+
+def _check_pairs(conversation: list[dict[str, Any]]) -> None:
+    calls: list[str] = []
+    outputs: list[str] = []
+    for item in conversation:
+        if item.get("type") == "function_call":
+            calls.append(item["call_id"])
+        elif item.get("type") == "function_call_output":
+            outputs.append(item["call_id"])
+            require(
+                "known call", item["call_id"] in calls, f"an output for {item['call_id']}, which no call has"
+            )
+    require("one output", sorted(calls) == sorted(outputs), f"calls {calls} with outputs {outputs}")

@@ -1,0 +1,216 @@
+"""What does a program do with the engine? Runs with tools, fan-outs, lanes by hand, warm-ups."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import attrs
+import orjson
+import trio
+
+import triplane
+from triplane.protocol import ModelSettings, ResponseCreate
+
+from .scenario import FanOut, Job, Lane, Run, WarmUp
+
+if TYPE_CHECKING:
+    from triplane.core.reducer import RunState
+
+    from .scenario import Lines, Reader
+    from .world import World
+
+HERE: trio.lowlevel.RunVar[World] = trio.lowlevel.RunVar("world")
+"""The simulation whose tools are running."""
+
+LABEL = re.compile(r"#(\S+)")
+"""What every input begins with: whose it is. The server sees it and the log holds it."""
+
+
+# Tools. Each says what it did to a list that the engine knows nothing of.
+
+
+@triplane.tool(effect="read")
+async def look(number: int, context: triplane.ToolContext) -> str:
+    """Look at something."""
+    HERE.get().effect(context)
+    await trio.lowlevel.checkpoint()
+    return f"seen {number}"
+
+
+@triplane.tool(effect="write", timeout=30)
+async def write(number: int, context: triplane.ToolContext) -> str:
+    """Do something once, which takes a while."""
+    HERE.get().effect(context)
+    await trio.sleep(number % 5)
+    return f"written {number}"
+
+
+@triplane.tool(effect="idempotent", retries=1)
+async def put(number: int, context: triplane.ToolContext) -> str:
+    """Do something that may be done again, and has to be."""
+    again = HERE.get().effect(context)
+    await trio.sleep(0.5)
+    if number % 2 and not again:
+        raise RuntimeError("not this time")
+    return f"put {number}"
+
+
+@triplane.tool
+async def fail(number: int, context: triplane.ToolContext) -> str:
+    """Do something and fail."""
+    HERE.get().effect(context)
+    await trio.lowlevel.checkpoint()
+    raise RuntimeError(f"failed {number}")
+
+
+@triplane.tool(timeout=2)
+async def hang(number: int, context: triplane.ToolContext) -> str:
+    """Do something and never come back."""
+    HERE.get().effect(context)
+    await trio.sleep_forever()
+    return str(number)
+
+
+@triplane.tool(effect="read")
+async def cut(number: int, context: triplane.ToolContext) -> str:
+    """Cut the network from inside a tool."""
+    world = HERE.get()
+    world.effect(context)
+    world.network.cut_latest()
+    for _ in range(number % 8):
+        await trio.lowlevel.checkpoint()
+    return f"cut {number}"
+
+
+@triplane.tool(effect="write")
+async def large(number: int, context: triplane.ToolContext) -> str:
+    """Return a lot."""
+    HERE.get().effect(context)
+    await trio.lowlevel.checkpoint()
+    return "x" * (number % 7) * 10_000
+
+
+TOOLS = (look, write, put, fail, hang, cut, large)
+HELPER = triplane.Agent("m", "Help.", TOOLS, name="helper")
+AGENT = triplane.Agent("m", "Work.", (*TOOLS, HELPER.as_tool()))
+STORING = attrs.evolve(AGENT, store=True)
+HOSTED = attrs.evolve(
+    AGENT, settings=ModelSettings(extra={"tools": [{"type": "mcp", "server_label": "tracker"}]}), tools=()
+)
+
+
+def text_of(label: str, lines: Lines) -> str:
+    """The input for a program."""
+    return "\n".join((f"#{label}", *lines))
+
+
+async def do(world: World, label: str, job: Job) -> None:
+    """Do one job. What ends a run is noted by the world; whatever else is raised is a bug."""
+    match job:
+        case Run():
+            await _run(world, label, job)
+        case FanOut():
+            await _fan_out(world, label, job)
+        case Lane():
+            await _lane(world, label, job)
+        case WarmUp():
+            with world.expecting(label):
+                await world.engine.warm_up(AGENT, job.lanes)
+
+
+async def _run(world: World, label: str, job: Run) -> None:
+    agent = STORING if job.store else HOSTED if job.hosted else AGENT
+    text = text_of(label, job.lines)
+    with world.expecting(label):
+        if job.reader == "none":
+            world.result(label, job.lines, await world.engine.run(agent, text))
+            return
+        async with world.engine.open_run(agent, text) as run:
+            shown: list[str] = []
+            async with trio.open_nursery() as nursery:
+                for _ in range(2 if job.reader == "two" else 1):
+                    nursery.start_soon(_read, run, job.reader, shown)
+            if job.reader == "leaves":
+                return
+            state = await run.wait()
+            world.result(label, job.lines, state)
+            if job.reader != "breaks":
+                for text in shown:
+                    world.shown(label, text, state)
+
+
+async def _read(run: triplane.Run, how: Reader, shown: list[str]) -> None:
+    """Read a run's events and add the text that they leave standing."""
+    text = ""
+    count = 0
+    try:
+        async for event in run:
+            count += 1
+            if isinstance(event, triplane.RequestSent | triplane.ResponseRetracted):
+                text = ""
+            elif event.type in ("response.output_text.delta", "response.refusal.delta"):
+                text += event.delta
+            if count == 5 and how in ("breaks", "leaves"):
+                return
+            if how == "slow":
+                await trio.sleep(0.3)
+    except triplane.TriplaneError:
+        return  # `Run.wait` tells it once more
+    shown.append(text)
+
+
+async def _fan_out(world: World, label: str, job: FanOut) -> None:
+    inputs = [text_of(f"{label}.{number}", lines) for number, lines in enumerate(job.programs)]
+    seen: list[int] = []
+    with world.expecting(label):
+        async with world.engine.fan_out(AGENT, inputs, max_runs=job.max_runs, ordered=job.ordered) as results:
+            async for each in results:
+                seen.append(each.index)
+                with world.expecting(f"{label}.{each.index}"):
+                    world.result(f"{label}.{each.index}", job.programs[each.index], each.result)
+                if len(seen) == job.leave_after:
+                    return
+        world.require("fan-out", sorted(seen) == list(range(len(inputs))), f"{label} gave results for {seen}")
+        if job.ordered:
+            world.require("fan-out", seen == sorted(seen), f"{label} gave results in the order {seen}")
+
+
+async def _lane(world: World, label: str, job: Lane) -> None:
+    parent: str | None = None
+    with world.expecting(label):
+        async with world.engine.lane() as lane:
+            for number, lines in enumerate(job.programs):
+                request = ResponseCreate(
+                    model="m", input=text_of(label, lines), store=False, previous_response_id=parent
+                )
+                turn = await lane.create(request)
+                last = number == len(job.programs) - 1
+                count = 0
+                async for _event in turn:
+                    count += 1
+                    if last and count == job.leave_after:
+                        return
+                response = turn.response
+                world.turn(label, response.id)
+                if response.status != "completed":
+                    return
+                parent = response.id
+
+
+def expected_text(lines: Lines, state: RunState) -> str | None:
+    """What a completed run must say, if that can be told from its program and its outcomes."""
+    last = max((place for place, line in enumerate(lines) if "CALL" in line.split(" ")), default=-1)
+    tail = [line for line in lines[last + 1 :] if line.startswith("SAY ")]
+    if len(tail) == 1:
+        _, count, text = tail[0].split(" ", 2)
+        return int(count) * text
+    if tail or last < 0:
+        return None
+    calls = 1
+    if lines[last].startswith("CALL"):
+        while last - calls >= 0 and lines[last - calls].startswith("CALL"):
+            calls += 1
+    # Outcomes stand in the order in which they came; the answer is in the order of the calls.
+    outputs = [orjson.dumps(each.outcome.output).decode() for each in state.tool_calls[-calls:]]
+    return f"RESULT: {outputs[0]}" if calls == 1 and outputs else None
