@@ -48,10 +48,12 @@ class FaultNetwork:
     async def connect(self, host: str, port: int) -> trio.abc.Stream:
         """See `triplane.Network`."""
         await trio.lowlevel.checkpoint()
-        client, near = memory_pair()
-        far, served = memory_pair()
+        link = next(self._links)
+        client, served = memory_pair()
+        if link != CLEAN:
+            near, (far, served) = served, memory_pair()
+            self._nursery.start_soon(relay, near, far, link)
         self.streams.append(client)
-        self._nursery.start_soon(relay, near, far, next(self._links))
         self._nursery.start_soon(self._server.handle, served)
         return client
 
