@@ -9,7 +9,6 @@ Everything runs on memory streams under a mock clock, so waiting for an answer t
 from __future__ import annotations
 
 import importlib.util
-import random
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
@@ -17,13 +16,13 @@ from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 import attrs
 import trio
 import trio.testing
-from fault_network import FaultNetwork
-from fault_toxics import BlackHole, Corrupt, HalfOpen, Link, Parcel, Reset, Stage, Toxic
+from fault_network import open_faulty_bench
+from fault_toxics import BlackHole, Corrupt, HalfOpen, Link, Meter, Reset, Toxic
 
 import triplane
 from triplane.core.records import ToolStarted
 from triplane.net.endpoint import Wire
-from triplane.server import ClientRequest, Server, ServerStatistics
+from triplane.server import ClientRequest, ServerStatistics
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -125,20 +124,13 @@ async def take_turn(wire: str, link: Link, options: triplane.EngineOptions) -> E
     endpoint = triplane.Endpoint("ws://memory/v1", wire=wire)  # type: ignore[arg-type]
     agent = triplane.Agent("m", "", [note])
     began = trio.current_time()
-    async with trio.open_nursery() as nursery:
-        server = Server(epoch=0.0, model="directive")
-        network = FaultNetwork(nursery, server, [link])
-        async with triplane.open_engine(
-            endpoint, network=network, options=options, rng=random.Random(7)
-        ) as engine:
-            try:
-                result = await engine.run(agent, QUESTION)
-            except Exception as caught:
-                error = caught
-            ended = trio.current_time()
-        left = trio.current_time()
-        left_open = network.left_open
-        nursery.cancel_scope.cancel()
+    async with open_faulty_bench([link], endpoint=endpoint, options=options) as b:
+        try:
+            result = await b.engine.run(agent, QUESTION)
+        except Exception as caught:
+            error = caught
+        ended = trio.current_time()
+    engine = b.engine
     logs = [engine.ledger.open(run_id) for run_id in engine.ledger.run_ids()]
     recorded = sum(isinstance(record.body, ToolStarted) for log in logs for record in log.read(-1, 10_000))
     return Evidence(
@@ -146,12 +138,12 @@ async def take_turn(wire: str, link: Link, options: triplane.EngineOptions) -> E
         error,
         executed,
         recorded,
-        [request for request in server.requests if request.kind == "response.create"],
+        [request for request in b.server.requests if request.kind == "response.create"],
         engine.statistics(),
-        server.statistics(),
-        left_open,
+        b.server.statistics(),
+        b.left_open,
         ended - began,
-        left - ended,
+        b.left_at - ended,
     )
 
 
@@ -258,20 +250,6 @@ def _leftovers(case: Case, evidence: Evidence) -> Iterator[str]:
         yield f"the run ended after {evidence.ended_after:g} s, which is more than {within:g}"
     if evidence.left_after > OPTIONS.close_grace:
         yield f"leaving took {evidence.left_after:g} s, and close_grace is {OPTIONS.close_grace:g}"
-
-
-class Meter(Toxic):
-    """Counts the bytes of one direction and changes nothing."""
-
-    def __init__(self) -> None:
-        self.passed = 0
-
-    def begin(self) -> Stage:
-        def stage(parcel: Parcel) -> Iterator[Parcel]:
-            self.passed += len(parcel.data)
-            yield parcel
-
-        return stage
 
 
 def lengths(wire: str) -> dict[Direction, int]:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import math
+import random
 from contextlib import asynccontextmanager
 from itertools import chain, repeat
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import attrs
 import trio
 from fault_relay import MemoryEnd, memory_pair, relay
 from fault_toxics import CLEAN, Link
 
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+import triplane
+from triplane.server import Server
 
-    from triplane.server import Server
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Sequence
 
 
 class FaultNetwork:
@@ -25,14 +29,22 @@ class FaultNetwork:
         server: Who is at the other end.
         links: Those of the first connections, in order.
         then: The link of every later one.
+        pair: What makes the streams; see `memory_pair`.
     """
 
     def __init__(
-        self, nursery: trio.Nursery, server: Server, links: Sequence[Link] = (), *, then: Link = CLEAN
+        self,
+        nursery: trio.Nursery,
+        server: Server,
+        links: Sequence[Link] = (),
+        *,
+        then: Link = CLEAN,
+        pair: Callable[[], tuple[MemoryEnd, MemoryEnd]] = memory_pair,
     ) -> None:
         self._nursery = nursery
         self._server = server
         self._links = chain(links, repeat(then))
+        self._pair = pair
         self.streams: list[MemoryEnd] = []
 
     @property
@@ -49,13 +61,53 @@ class FaultNetwork:
         """See `triplane.Network`."""
         await trio.lowlevel.checkpoint()
         link = next(self._links)
-        client, served = memory_pair()
+        client, served = self._pair()
         if link != CLEAN:
-            near, (far, served) = served, memory_pair()
+            near, (far, served) = served, self._pair()
             self._nursery.start_soon(relay, near, far, link)
         self.streams.append(client)
         self._nursery.start_soon(self._server.handle, served)
         return client
+
+
+@attrs.define(eq=False)
+class FaultBench:
+    """An engine, its server and the network between them; and, once the engine is left, when that was and what of it
+    is still open.
+    """
+
+    engine: triplane.Engine
+    server: Server
+    network: FaultNetwork
+    left_at: float = math.nan
+    left_open: int = -1
+
+
+@asynccontextmanager
+async def open_faulty_bench(
+    links: Sequence[Link] = (),
+    *,
+    then: Link = CLEAN,
+    pair: Callable[[], tuple[MemoryEnd, MemoryEnd]] = memory_pair,
+    endpoint: triplane.Endpoint | None = None,
+    options: triplane.EngineOptions | None = None,
+    **server_options: Any,
+) -> AsyncIterator[FaultBench]:
+    """An engine on a local server, with model ``directive``, over a `FaultNetwork`."""
+    server_options.setdefault("model", "directive")
+    async with trio.open_nursery() as nursery:
+        server = Server(epoch=0.0, **server_options)
+        network = FaultNetwork(nursery, server, links, then=then, pair=pair)
+        async with triplane.open_engine(
+            endpoint or triplane.Endpoint("ws://memory/v1"),
+            options=options,
+            network=network,
+            rng=random.Random(7),
+        ) as engine:
+            bench = FaultBench(engine, server, network)
+            yield bench
+        bench.left_at, bench.left_open = trio.current_time(), network.left_open
+        nursery.cancel_scope.cancel()
 
 
 class FaultProxy:

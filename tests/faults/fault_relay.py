@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import trio
@@ -49,9 +49,16 @@ class MemoryEnd(trio.abc.HalfCloseableStream):
         await self._stream.aclose()
 
 
-def memory_pair() -> tuple[MemoryEnd, MemoryEnd]:
-    """Two connected streams in memory."""
-    here, there = (MemoryEnd(stream) for stream in trio.testing.memory_stream_pair())
+def memory_pair(
+    make: Callable[[], tuple[Any, Any]] = trio.testing.memory_stream_pair,
+) -> tuple[MemoryEnd, MemoryEnd]:
+    """Two connected streams in memory.
+
+    Args:
+        make: Trio's function for it: with `memory_stream_pair` nobody who sends ever waits, and with
+            `lockstep_stream_pair` until everything was received.
+    """
+    here, there = (MemoryEnd(stream) for stream in make())
     here.peer, there.peer = there, here
     return here, there
 

@@ -181,6 +181,20 @@ class BlackHole:
         return _cut(self.byte, None)
 
 
+class Meter(Toxic):
+    """Counts the bytes that pass, and changes nothing. Unlike the others it is no value: it is for one connection."""
+
+    def __init__(self) -> None:
+        self.passed = 0
+
+    def begin(self) -> Stage:
+        def stage(parcel: Parcel) -> Iterator[Parcel]:
+            self.passed += len(parcel.data)
+            yield parcel
+
+        return stage
+
+
 def _cut(byte: int, then: Then | None) -> Stage:
     passed = 0
     is_cut = False
