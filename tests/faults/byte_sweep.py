@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import importlib.util
 from contextlib import contextmanager
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 import attrs
@@ -252,6 +252,7 @@ def _leftovers(case: Case, evidence: Evidence) -> Iterator[str]:
         yield f"leaving took {evidence.left_after:g} s, and close_grace is {OPTIONS.close_grace:g}"
 
 
+@cache
 def lengths(wire: str) -> dict[Direction, int]:
     """How many bytes the undisturbed turn has in each direction, both handshakes included."""
     meters = {direction: Meter() for direction in DIRECTIONS}

@@ -8,8 +8,10 @@ from byte_sweep import DIRECTIONS, WIRES, Case, is_installed, lengths, run_case
 SAMPLES = 5
 
 
-@pytest.mark.parametrize("retries", [True, False], ids=["retries", "no retries"])
-@pytest.mark.parametrize("fault", ["reset", "black_hole", "corrupt"])
+@pytest.mark.parametrize(
+    ("fault", "retries"),
+    [("reset", True), ("reset", False), ("black_hole", True), ("black_hole", False), ("corrupt", True)],
+)
 @pytest.mark.parametrize("direction", DIRECTIONS)
 @pytest.mark.parametrize("wire", WIRES)
 def test_a_turn_survives_a_cut_at_any_byte(wire, direction, fault, retries) -> None:
