@@ -52,7 +52,7 @@ def test_before_the_first_event() -> None:
         (event("response.audio.delta", delta="UklG"), "in_progress", False),
         (event("keepalive"), "awaited", False),
         (event("response.steer.accepted", steer={"previous_response_id": "resp_0"}), "awaited", False),
-        (UndecodableFrame("invalid_json", "{"), "awaited", False),
+        (UndecodableFrame("invalid_json", "{"), "error", True),
         (completed([]), "completed", True),
         (incomplete("max_output_tokens"), "incomplete", True),
         (failed(), "failed", True),
@@ -143,12 +143,12 @@ def test_an_error_ends_the_response_and_keeps_what_had_come() -> None:
     )
 
 
-def test_the_first_frame_that_is_no_event_is_remembered() -> None:
+def test_a_response_ends_at_the_first_frame_that_is_no_event() -> None:
     first, second = UndecodableFrame("invalid_json", "{"), UndecodableFrame("too_deep", "[")
-    response = fold(created(), first, second, text_delta("a"))
+    response = fold(created(), first, second, text_delta("a"), completed([message("a")]))
 
     assert response.undecodable is first
-    assert response.text() == "a"
+    assert ("error", None, "") == (response.status, response.error, response.text())
 
 
 @pytest.mark.parametrize("end", [completed([message("Hello")]), incomplete("x"), failed(), error()])

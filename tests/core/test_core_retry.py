@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from triplane.core.errors import CloseInfo, Effect
+from triplane.core.records import UndecodableFrame
 from triplane.core.retry import (
     BOUNDARIES,
     CLOSES,
@@ -94,6 +95,9 @@ def test_a_bare_lane_never_replays_and_is_never_less_careful_than_a_run() -> Non
         ([], True, "ambiguous"),
         ([event("keepalive")], True, "ambiguous"),
         ([error()], True, "rejected"),
+        ([UndecodableFrame("invalid_json", "{")], True, "ambiguous"),
+        ([created(), UndecodableFrame("invalid_json", "{"), completed([])], True, "accepted"),
+        ([created(), done(call()), UndecodableFrame("x", "{"), completed([])], True, "call_finished"),
         ([created()], True, "accepted"),
         ([created(), error()], True, "accepted"),
         ([created(), text_delta("a")], True, "shown"),

@@ -7,7 +7,7 @@ import trio
 
 import triplane
 from triplane.protocol import FunctionCallOutput, ResponseCompleted, ResponseCreate
-from triplane.server import Drop, Stall
+from triplane.server import Drop, Malformed, Stall
 
 
 def create(text: str, **more) -> ResponseCreate:
@@ -99,3 +99,19 @@ async def test_a_request_over_the_limit_is_not_sent(bench, autojump_clock) -> No
         with pytest.raises(triplane.LimitReached, match="max_request_size=1,000"):
             await lane.create(create("x" * 1000))
         assert "echo: x" == (await (await lane.create(create("x"))).wait()).text
+
+
+@pytest.mark.parametrize(("after_events", "sent"), [(0, "ambiguous"), (3, "accepted")])
+async def test_a_frame_that_is_no_event_ends_the_turn_and_the_connection(
+    bench, autojump_clock, after_events, sent
+) -> None:
+    async with bench(faults=[Malformed(after_events, nth=1)]) as b:
+        async with b.engine.lane() as lane:
+            turn = await lane.create(create("SAY 3 x"))
+            with pytest.raises(triplane.ProtocolViolation) as caught:
+                await turn.wait()
+            assert turn.is_over
+        await b.engine.run(triplane.Agent("m"), "hello")
+        assert 2 == b.engine.statistics().opened
+
+    assert (sent, "inspect") == (caught.value.receipt.sent, caught.value.receipt.next)

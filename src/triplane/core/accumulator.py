@@ -99,9 +99,9 @@ class ResponseAccumulator:
         usage: The terminal event's usage as wire data, else None.
         error: Why it failed, else None.
         incomplete_reason: Why it is incomplete, else empty.
-        undecodable: The first frame in it that was not an event, else None.
-        displaced_by: The response that the server began in the middle of this one, else None. This one ended there, as
-            ``"error"`` without an `error`: what comes after it cannot be told apart.
+        undecodable: The frame in it that was not an event, else None. It ended there, as ``"error"`` without an `error`.
+        displaced_by: The response that the server began in the middle of this one, else None. It ended there likewise:
+            what comes after it cannot be told apart.
         built: Its output. For the turn, which folds the events of the output itself.
     """
 
@@ -253,7 +253,10 @@ class ResponseAccumulator:
         self._end("error", {})
 
     def _undecodable(self, frame: UndecodableFrame) -> None:
-        self.undecodable = self.undecodable or frame
+        # It ends here: what stood in that frame is not known, so neither is what the later ones come to. They may have
+        # come in the same batch, or not; that must make no difference.
+        self.undecodable = frame
+        self._end("error", {})
 
     def _unknown(self, event: ServerEvent) -> None:
         # It may be one of the response's events all the same, with a number of its own.

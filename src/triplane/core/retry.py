@@ -104,7 +104,10 @@ def moment_of(response: ResponseAccumulator | TurnAccumulator, *, sending_began:
         return "call_finished"
     if response.has_output:
         return "shown"
-    return "rejected" if response.status == "error" and response.id is None else "accepted"
+    if response.status == "error" and response.id is None:
+        # A frame that could not be read may have said anything.
+        return "rejected" if response.undecodable is None else "ambiguous"
+    return "accepted"
 
 
 # Tools that act on nothing outside the response, by the beginning of their type: those that the client runs, and

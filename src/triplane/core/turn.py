@@ -160,7 +160,8 @@ class TurnAccumulator:
             # It happens to the response that was to come.
             self._begin_another()
         self.response.apply(event)
-        return self.response.is_over
+        # A frame that cannot be read says nothing of the conversation.
+        return self.response.error is not None
 
     @property
     def _has_queued(self) -> bool:

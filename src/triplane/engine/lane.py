@@ -132,26 +132,14 @@ class Turn:
                 raise StopAsyncIteration
             await self._read()
         event = self._events.pop(0)
-        if isinstance(event, UndecodableFrame):
-            violation = ProtocolViolation(
-                f"the server sent a frame that is not an event ({event.reason})",
-                excerpt=event.excerpt,
-                receipt=self._receipt(),
-            )
-            self._break(violation)
-            raise violation
-        if self._response.displaced_by is not None and not self._events:
-            violation = ProtocolViolation(
-                f"the server began the response {self._response.displaced_by} in the middle of {self._response.id}",
-                receipt=self._receipt(),
-            )
-            self._break(violation)
+        if not self._events and (violation := self._violation()) is not None:
             raise violation
         if self._response.error is not None and self._response.status == "error" and not self._events:
             error = ServerError.from_detail(self._response.error, receipt=self._receipt())
             if judge_server_error(error.code, error.status, error.type) in ("give_up", "resend_full"):
                 error.receipt = attrs.evolve(error.receipt, next="change")
             raise error
+        assert not isinstance(event, UndecodableFrame), "it ends the response, and was raised above"
         return event
 
     async def wait(self) -> ResponseSnapshot:
@@ -182,13 +170,16 @@ class Turn:
                 self._broken = True
                 raise
             self._fold(FramesReceived(lane.connection_name, frames).events)
+            if (violation := self._violation()) is not None:
+                # Now, and not when it is read: nobody has to read that far.
+                lane.poison(violation)
             if self._response.is_over:
                 ended_well = self._response.status in ("completed", "incomplete")
                 lane.remember(self._response.id if ended_well else None)
-            error = self._response.error
+            detail = self._response.error
             if (
-                error is not None
-                and judge_server_error(error.code, error.status, error.type) == "new_connection"
+                detail is not None
+                and judge_server_error(detail.code, detail.status, detail.type) == "new_connection"
             ):
                 # Nothing begins there any more, and what may still come of this response is nobody's answer.
                 lane.poison(ConnectionLost("the server takes no more requests on this connection"))
@@ -205,9 +196,12 @@ class Turn:
     def _fold(self, events: Sequence[ServerEvent | UndecodableFrame]) -> None:
         for event in events:
             self._response.apply(event)
-        self._events.extend(events)
+            self._events.append(event)
+            if self._response.is_over:
+                # What comes behind the end, in the same batch or later, is no part of it.
+                break
 
-    def _break(self, fault: Stalled | ProtocolViolation) -> None:
+    def _break(self, fault: Stalled) -> None:
         self._broken = True
         if self._lease.lane is not None:
             self._lease.lane.poison(fault)
@@ -215,3 +209,14 @@ class Turn:
     def _receipt(self) -> Receipt:
         boundary = LANE_BOUNDARIES[moment_of(self._response, sending_began=True)]
         return Receipt(sent=boundary.sent, shown=self._response.shown, next=boundary.next)
+
+    def _violation(self) -> ProtocolViolation | None:
+        """What ended the response that was not its end, if anything did."""
+        frame, other = self._response.undecodable, self._response.displaced_by
+        if frame is not None:
+            words = f"the server sent a frame that is not an event ({frame.reason})"
+        elif other is not None:
+            words = f"the server began the response {other} in the middle of {self._response.id}"
+        else:
+            return None
+        return ProtocolViolation(words, excerpt=frame.excerpt if frame else "", receipt=self._receipt())

@@ -75,7 +75,7 @@ async def _warm(lease: Lease, agent: Agent, options: EngineOptions) -> bool:
     def take(frames: tuple[str, ...]) -> bool:
         for event in FramesReceived(lane.connection_name, frames).events:
             response.apply(event)
-        return response.is_over or response.undecodable is not None
+        return response.is_over
 
     try:
         await exchange(lane, agent.warm_up_request(lane.stream_id), options=options, take=take)
@@ -83,7 +83,7 @@ async def _warm(lease: Lease, agent: Agent, options: EngineOptions) -> bool:
         # Harmless by contract: the lane is closed and the first run sends its full request elsewhere.
         lease.abandon(fault)
         return False
-    if not response.is_over or response.displaced_by is not None:
+    if response.undecodable is not None or response.displaced_by is not None:
         lease.abandon(ProtocolViolation("the answer to a warm-up was not an event"))
         return False
     error = response.error
