@@ -21,7 +21,7 @@ from fault_toxics import BlackHole, Corrupt, HalfOpen, Link, Meter, Reset, Toxic
 
 import triplane
 from triplane.core.records import ToolStarted
-from triplane.net.endpoint import Wire
+from triplane.net.wire import WireName
 from triplane.server import ClientRequest, ServerStatistics
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ FAULTS: Final[dict[str, Callable[[int], Toxic]]] = {
     "corrupt_high": partial(Corrupt, mask=0x80),
 }
 DIRECTIONS: Final[tuple[Direction, ...]] = get_args(Direction)
-WIRES: Final[tuple[str, ...]] = get_args(Wire)
+WIRES: Final[tuple[str, ...]] = get_args(WireName)
 
 QUESTION: Final = 'CALL note {"number": 1}'
 ANSWER: Final = 'RESULT: "noted 1"'
