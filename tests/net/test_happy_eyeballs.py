@@ -76,10 +76,22 @@ async def test_a_refusal_gives_the_next_its_turn_at_once(autojump_clock) -> None
 
 
 async def test_two_that_answer_in_the_same_moment_leave_one_stream(autojump_clock) -> None:
-    addresses = Addresses(a=(0.5, None), b=(0.25, None))
-    await first_to_connect("ab", addresses.connect)
+    addresses = Addresses(a=(0, None), b=(0, None))
+    answer = trio.Event()
 
-    assert 0.5 == trio.current_time()
+    async def connect(address: str) -> trio.abc.Stream:
+        await answer.wait()
+        # From here on nothing can be cancelled: both are connected before either is told to stop.
+        stream, other = trio.testing.memory_stream_pair()
+        addresses.opened.append(other)
+        return stream
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(first_to_connect, "ab", connect)
+        await trio.sleep(1)
+        answer.set()
+
+    assert 2 == len(addresses.opened)
     assert 1 == await addresses.count_open()
 
 
