@@ -33,7 +33,7 @@ def _number(*, least: float, whole: bool = False, most: float = math.inf) -> Cal
     return check
 
 
-def one_of(words: object) -> Callable[..., None]:
+def one_of(words: object) -> Any:  # a precise type would make checkers take the default for plain text
     """A validator for the words of a `Literal`."""
     choices = get_args(words)
 

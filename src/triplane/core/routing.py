@@ -24,12 +24,13 @@ from .errors import ProtocolViolation
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from .options import SlowLane
+
 ERROR_TYPES: Final = frozenset({"error", "response.error"})
 TERMINAL_TYPES: Final = ERROR_TYPES | {"response.completed", "response.incomplete", "response.failed"}
 # After these the server takes nothing more on the connection, or no new name.
 _RETIRING_CODES: Final = frozenset({"websocket_connection_limit_reached", "websocket_stream_limit_reached"})
 _VAGUE_CODES: Final = frozenset({None, "invalid_request_error", "unknown_parameter", "unsupported_parameter"})
-SlowLane = Literal["spill", "fail"]
 MailboxFault = Literal["overflow", "stray"]
 
 
