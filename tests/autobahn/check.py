@@ -80,7 +80,7 @@ def main(python: str, suite: str, wires: list[str], *, bare: bool) -> None:
             )
         )
         server = subprocess.Popen(
-            [python, "-c", RUN_SUITE, suite, "-m", "fuzzingserver", "-s", str(spec)],
+            [python, "-c", RUN_SUITE, str(Path(suite).resolve()), "-m", "fuzzingserver", "-s", str(spec)],
             stdout=subprocess.DEVNULL,
             cwd=folder,
         )
