@@ -35,6 +35,7 @@ from triplane.core.records import SteerSent as SteerSent
 from triplane.core.records import StillWaiting as StillWaiting
 from triplane.core.records import ToolFinished as ToolFinished
 from triplane.core.records import ToolStarted as ToolStarted
+from triplane.core.records import TransportChanged as TransportChanged
 from triplane.core.records import UndecodableFrame as UndecodableFrame
 from triplane.core.reducer import RunState as RunState
 from triplane.core.reducer import RunUsage as RunUsage

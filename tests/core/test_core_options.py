@@ -26,6 +26,7 @@ SECONDS = [
     "idle_timeout",
     "close_timeout",
     "close_grace",
+    "websocket_retry_interval",
     "backoff_base",
     "backoff_limit",
 ]

@@ -14,6 +14,7 @@ import attrs
 from triplane.protocol import DecodeError, decode_event
 
 from .outcome import EffectClass, ToolOutcome
+from .transport import Transport, TransportReason
 
 if TYPE_CHECKING:
     from triplane.protocol import ServerEvent
@@ -31,6 +32,7 @@ PlanReason = Literal[
     # full
     "first_turn",
     "lane_changed",
+    "nothing_kept",
     "connection_lost",
     "head_evicted",
     "call_cut_off",
@@ -113,6 +115,7 @@ class RequestSent(_Entry):
         size: Its bytes.
         stored: Whether the server was asked to store the response.
         conversation: The server's conversation that it belongs to, else None.
+        transport: By which transport it goes.
     """
 
     type: ClassVar[str] = "triplane.request_sent"
@@ -126,6 +129,23 @@ class RequestSent(_Entry):
     size: int
     stored: bool = False
     conversation: str | None = None
+    transport: Transport = "websocket"
+
+
+@attrs.frozen(repr=False)
+class TransportChanged(_Entry):
+    """The run goes on by another transport than before; see the module of transports.
+
+    Attributes:
+        transport: ``"websocket"`` or ``"http"``.
+        reason: Why: ``"websocket_unsupported"``, the server has no WebSocket mode; ``"request_too_large"``, the next
+            request is too large for a WebSocket; ``"websocket_again"``, what kept it from WebSockets is over;
+            ``"configured"``, the run was resumed with another setting.
+    """
+
+    type: ClassVar[str] = "triplane.transport_changed"
+    transport: Transport
+    reason: TransportReason
 
 
 @attrs.frozen(repr=False)
@@ -313,6 +333,7 @@ Body = (
     RunStarted
     | InputAdded
     | RequestSent
+    | TransportChanged
     | SteerSent
     | FramesReceived
     | ResponseRetracted

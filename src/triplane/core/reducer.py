@@ -25,7 +25,9 @@ from .records import (
     SteerSent,
     ToolFinished,
     ToolStarted,
+    TransportChanged,
 )
+from .transport import Transport
 from .turn import TurnAccumulator
 
 if TYPE_CHECKING:
@@ -91,6 +93,7 @@ class RunState:
         connection: The connection last used, else None.
         response_id: The last finished response, else None.
         reason: Why it ended as it did: see `RunEnded`.
+        transport: By which transport its requests go now.
     """
 
     run_id: str
@@ -107,6 +110,7 @@ class RunState:
     connection: str | None
     response_id: str | None
     reason: str
+    transport: Transport = "websocket"
 
     @property
     def tool_seconds(self) -> float:
@@ -135,6 +139,7 @@ class RunReducer:
         reconnects: See `RunState`.
         replays: See `RunState`.
         reason: See `RunEnded`.
+        transport: See `RunState`.
     """
 
     def __init__(self) -> None:
@@ -152,6 +157,7 @@ class RunReducer:
         self.reconnects = 0
         self.replays = 0
         self.reason = ""
+        self.transport: Transport = "websocket"
         self._request: RequestSent | None = None
         # How much of the turn is in the history: its responses, the inputs of its steers, and whether it is over.
         self._responses_taken = 0
@@ -214,8 +220,11 @@ class RunReducer:
                 self.turns = body.turn
                 self.bytes_up += body.size
                 self.status = "model"
+                self.transport = body.transport
                 self._request = body
                 self._begin_turn(body.previous_response_id, body.conversation)
+            case TransportChanged():
+                self.transport = body.transport
             case SteerSent() if not self.turn.is_over:
                 self.turn.note_steer(body.previous_response_id, body.items)
             case RunStarted():
@@ -374,4 +383,5 @@ class RunReducer:
             connection=self._request.connection if self._request is not None else None,
             response_id=self.head.response_id if self.head else None,
             reason=self.reason,
+            transport=self.transport,
         )

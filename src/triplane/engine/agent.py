@@ -13,7 +13,8 @@ import orjson
 from triplane.core.errors import ConfigError
 from triplane.core.options import AmbiguousSends, RunLimits, one_of
 from triplane.core.retry import has_server_effects
-from triplane.net.endpoint import Endpoint
+from triplane.core.transport import TransportSetting
+from triplane.net.endpoint import Endpoint, check_transport
 from triplane.protocol import ModelSettings, to_wire
 from triplane.tools import Tool, ToolContext, by_name, tool
 
@@ -65,9 +66,10 @@ class Agent:
         endpoint: Where this agent runs, else at the engine's endpoint.
         ambiguous_sends: What becomes of a turn when the model may have run for a request whose answer was lost, else
             what `EngineOptions.ambiguous_sends` says.
+        transport: By which transport, else as the endpoint says; see `Endpoint`.
 
     Raises:
-        ConfigError: A tool twice, something that is no tool, or an empty name or model.
+        ConfigError: A tool twice, something that is no tool, an empty name or model, or a transport that needs an extra.
     """
 
     model: str = attrs.field(validator=_check_text)
@@ -90,6 +92,9 @@ class Agent:
     )
     ambiguous_sends: AmbiguousSends | None = attrs.field(
         default=None, kw_only=True, validator=attrs.validators.optional(one_of(AmbiguousSends))
+    )
+    transport: TransportSetting | None = attrs.field(
+        default=None, kw_only=True, validator=attrs.validators.optional(check_transport)
     )
 
     def __attrs_post_init__(self) -> None:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, final
 import attrs
 import trio
 
-from triplane.core.continuation import plan_turn
 from triplane.core.errors import (
     ConnectFailed,
     ConnectionLost,
@@ -21,7 +20,6 @@ from triplane.core.errors import (
     LimitReached,
     ProtocolViolation,
     Receipt,
-    RunFailed,
     ServerError,
     Stalled,
     TriplaneError,
@@ -38,14 +36,17 @@ from triplane.core.records import (
     StillWaiting,
     ToolFinished,
     ToolStarted,
+    TransportChanged,
 )
 from triplane.core.reducer import RunReducer
 from triplane.core.retry import BOUNDARIES, Boundary, moment_of, safe_next
+from triplane.core.transport import is_too_large
 from triplane.net.pool import Pool
 from triplane.tools import AgentRunner, run_calls
 
 from .exchange import exchange, overdue_after
 from .recovery import RETRACT_REASONS, Interrupted, Recovery
+from .request import prepare, too_large
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -54,12 +55,14 @@ if TYPE_CHECKING:
     from triplane.core.outcome import ToolCall, ToolOutcome
     from triplane.core.records import Body, Item
     from triplane.core.reducer import RunState
-    from triplane.net.lane import Lane, Lease
+    from triplane.net.lane import Lane
     from triplane.tools import Tool
 
     from .agent import Agent
     from .feed import Feed
     from .recovery import Fault
+    from .request import TurnRequest
+    from .routing import RoutedLease
 
 
 @attrs.frozen
@@ -91,7 +94,7 @@ class Driver:
         agent: Agent,
         first_input: tuple[Item, ...],
         feed: Feed,
-        lease: Lease,
+        lease: RoutedLease,
         surroundings: Surroundings,
     ) -> None:
         self._run_id = run_id
@@ -203,12 +206,23 @@ class Driver:
         """Send one request and fold its answer, again if need be, until the turn has its response."""
         turn = self._reducer.turns + 1
         recovery = Recovery(self._agent, self._options)
+        over_http = False
         while True:
-            lane = await self._acquire()
-            fault = await self._attempt(lane, turn, recovery.attempt)
+            lane = await self._acquire(over_http=over_http)
+            request = prepare(self._agent, self._reducer, lane)
+            if not self._lease.fits(request.size):
+                if not self._lease.is_open:
+                    raise too_large(request.size, self._options.max_request_size, self._reducer.effects)
+                over_http = True
+                continue
+            self._note_transport(lane)
+            fault = await self._attempt(lane, request, turn, recovery.attempt)
             if fault is None:
                 return
             at = self._interrupted(fault)
+            if at.was_too_large:
+                self._lease.note_refused(request.size)
+                over_http = True
             verdict = recovery.decide(at)
             if verdict == "give_up":
                 if recovery.needs_new_connection(at):
@@ -236,9 +250,15 @@ class Driver:
             continued=self._continues,
             progressed=any(each.status in ("completed", "incomplete") for each in turn.responses),
             failure=turn.response.error if turn.response.status == "failed" else None,
+            was_too_large=(
+                isinstance(fault, ConnectionLost)
+                and is_too_large(fault)
+                and self._lease.is_open
+                and turn.response.status == "awaited"
+            ),
         )
 
-    async def _acquire(self) -> Lane:
+    async def _acquire(self, *, over_http: bool) -> Lane:
         before = self._last_lane
         if before is not None and not before.is_usable and self._reducer.head is not None:
             # It died while the tools ran.
@@ -247,7 +267,9 @@ class Driver:
         head = self._reducer.head
         try:
             lane = await self._lease.acquire(
-                head=head.response_id if head else None, fingerprint=self._agent.fingerprint
+                head=head.response_id if head else None,
+                fingerprint=self._agent.fingerprint,
+                too_large=over_http,
             )
         except (ConnectFailed, LimitReached, EngineClosed) as error:
             # Beginning again would repeat what the run has done; its log knows how to go on.
@@ -258,41 +280,26 @@ class Driver:
         self._last_lane = lane
         return lane
 
-    async def _attempt(self, lane: Lane, turn: int, attempt: int) -> Fault | None:
+    def _note_transport(self, lane: Lane) -> None:
+        before = self._reducer.transport if self._reducer.turns else self._lease.usual
+        if lane.transport != before:
+            self._record(TransportChanged(lane.transport, self._lease.reason))
+
+    async def _attempt(self, lane: Lane, request: TurnRequest, turn: int, attempt: int) -> Fault | None:
         """Send the turn's request and fold what comes. What went wrong is a value, None if nothing did."""
         try:
-            await self._try(lane, turn, attempt)
+            await self._try(lane, request, turn, attempt)
         except (ConnectionLost, Stalled, ProtocolViolation) as fault:
+            return fault
+        except ConnectFailed as fault:
+            if not fault.is_transient:
+                raise
             return fault
         detail = self._reducer.response.error
         return None if detail is None else ServerError.from_detail(detail)
 
-    async def _try(self, lane: Lane, turn: int, attempt: int) -> None:
-        plan = plan_turn(
-            self._reducer.history,
-            self._reducer.head,
-            lane.memory,
-            self._agent.fingerprint,
-            head_lost=self._reducer.head_lost,
-        )
-        if plan.kind == "refuse":
-            raise RunFailed(
-                f"the conversation holds calls that nobody has answered ({', '.join(plan.unanswered)}), which the"
-                " server would refuse; answer them in the run's input",
-                run_id=self._run_id,
-                code=plan.reason,
-                receipt=Receipt(sent="nothing", effects=self._reducer.effects, next="change"),
-            )
-        request = self._agent.request(plan, lane.stream_id)
-        size = len(request.encode())
-        if size > self._options.max_request_size:
-            raise LimitReached(
-                f"the request has {size:,} bytes and the server takes {self._options.max_request_size:,}"
-                " (option max_request_size); shorten the conversation or cap the tools' outputs",
-                which="max_request_size",
-                limit=self._options.max_request_size,
-                receipt=Receipt(effects=self._reducer.effects, next="change"),
-            )
+    async def _try(self, lane: Lane, request: TurnRequest, turn: int, attempt: int) -> None:
+        plan = request.plan
         self._continues = plan.previous_response_id is not None
         self._record(
             RequestSent(
@@ -303,9 +310,10 @@ class Driver:
                 plan.reason,
                 plan.previous_response_id,
                 len(plan.items),
-                size,
+                request.size,
                 self._agent.store,
                 self._agent.conversation,
+                lane.transport,
             )
         )
         await self._feed.log.durable()
@@ -314,7 +322,7 @@ class Driver:
         try:
             await exchange(
                 lane,
-                request,
+                request.text,
                 options=self._options,
                 take=lambda frames: self._take(lane, frames),
                 make_room=self._make_room(lane),
@@ -324,6 +332,11 @@ class Driver:
             self._lose(lane, fault)
             raise
         except ConnectFailed as refusal:
+            if refusal.is_transient:
+                # Over HTTP, where a connection comes and goes between requests: not a byte of this one has left.
+                self._sending_began = False
+                self._lose(lane, refusal)
+                raise
             # Let in and put out at once: the same key would meet the same.
             refusal.receipt = Receipt(self._boundary.sent, effects=self._reducer.effects, next="change")
             raise

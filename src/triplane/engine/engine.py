@@ -25,6 +25,7 @@ from .driver import Driver, Surroundings
 from .fan_out import FanOutResults, fanned_out
 from .feed import Feed
 from .lane import BareLane
+from .routing import RoutedLease, Routes
 from .run import Run, driven
 from .warm_up import warm_lanes
 
@@ -66,7 +67,7 @@ class EngineStatistics:
 
 @final
 class Engine:
-    """Runs agents over pooled WebSockets. Made by `open_engine`; usable from any task inside its block."""
+    """Runs agents over pooled connections. Made by `open_engine`; usable from any task inside its block."""
 
     def __init__(
         self, endpoint: Endpoint, options: EngineOptions, ledger: Ledger, pool: Pool, rng: random.Random
@@ -75,6 +76,7 @@ class Engine:
         self._options = options
         self._ledger = ledger
         self._pool = pool
+        self._routes = Routes(pool, options)
         self._rng = rng
         self._closed = False
         self._runs_active = 0
@@ -165,7 +167,8 @@ class Engine:
         """Let the server prepare an agent's instructions and tools on some lanes. A checkpoint.
 
         The first run of that agent on such a lane continues from the warm-up. The server counts its input tokens. A
-        server that refuses warm-ups, or ignores them, costs nothing but this request.
+        server that refuses warm-ups, or ignores them, costs nothing but this request. Over HTTP, where the server
+        remembers nothing for a lane, connections are opened and nothing is asked.
 
         Args:
             agent: Whose instructions and tools.
@@ -182,17 +185,17 @@ class Engine:
         self._check_open()
         endpoint = agent.endpoint or self._endpoint
         limit = self._options.max_connections
-        if endpoint.lanes == "named":
+        if endpoint.lanes == "named" and (agent.transport or endpoint.transport) == "websocket":
             limit *= self._options.lanes_per_connection
         if isinstance(lanes, bool) or not isinstance(lanes, int) or not 1 <= lanes <= limit:
             raise ConfigError(
                 f"lanes must be from 1 to {limit} here (max_connections, and lanes_per_connection"
                 f' if the endpoint has lanes="named"), not {lanes!r}'
             )
-        leases = [self._pool.lease(endpoint, f"warm-up of {agent.name}") for _ in range(lanes)]
+        pairs = [(self._lease(agent, f"warm-up of {agent.name}"), agent) for _ in range(lanes)]
         if self._options.rewarm:
             self._warmed[agent.fingerprint] = agent
-        return await warm_lanes([(lease, agent) for lease in leases], self._options)
+        return await warm_lanes(pairs, self._options)
 
     async def _warm_all(self, agents: Sequence[Agent]) -> None:
         """Warm each agent up on a lane of its own."""
@@ -204,10 +207,7 @@ class Engine:
                 f"{len(agents)} agents cannot be warm at once on max_connections={self._options.max_connections};"
                 " raise it, or warm fewer"
             )
-        pairs = [
-            (self._pool.lease(agent.endpoint or self._endpoint, f"warm-up of {agent.name}"), agent)
-            for agent in agents
-        ]
+        pairs = [(self._lease(agent, f"warm-up of {agent.name}"), agent) for agent in agents]
         if self._options.rewarm:
             self._warmed |= {agent.fingerprint: agent for agent in agents}
         await warm_lanes(pairs, self._options)
@@ -219,14 +219,17 @@ class Engine:
             await trio.lowlevel.checkpoint()
             return
         with suppress(TriplaneError):
-            await warm_lanes([(self._pool.lease(endpoint, f"warm-up of {agent.name}"), agent)], self._options)
+            await warm_lanes(
+                [(self._routes.lease(endpoint, f"warm-up of {agent.name}"), agent)], self._options
+            )
 
     @asynccontextmanager
     async def lane(self, endpoint: Endpoint | None = None) -> AsyncIterator[BareLane]:
         """The level below agents: the use of one lane, whose `create` sends what it is given and never replays.
 
         Entering waits for a lane and is a checkpoint; leaving is none. Left in the middle of a turn,
-        the lane is treated like that of a cancelled `run`.
+        the lane is treated like that of a cancelled `run`. With ``transport="auto"`` the transport is chosen on
+        entering, and stays.
 
         Raises:
             LimitReached: No lane within `acquire_timeout`.
@@ -234,7 +237,7 @@ class Engine:
             EngineClosed: The engine was left.
         """
         self._check_open()
-        lease = self._pool.lease(endpoint or self._endpoint, "lane")
+        lease = self._routes.lease(endpoint or self._endpoint, "lane")
         bare = BareLane(lease, self._options)
         try:
             await lease.acquire()
@@ -247,9 +250,12 @@ class Engine:
             raise ConfigError(f"what runs is an Agent, not {type(agent).__name__}: triplane.Agent(model, …)")
         run_id = f"run_{self._rng.getrandbits(96):024x}"
         feed = Feed(self._ledger.create(run_id), self._options.max_unread)
-        lease = self._pool.lease(agent.endpoint or self._endpoint, run_id)
+        lease = self._lease(agent, run_id)
         surroundings = Surroundings(self._pool, self._options, self._rng, self)
         return Run(Driver(run_id, agent, items, feed, lease, surroundings), feed, self._count)
+
+    def _lease(self, agent: Agent, label: str) -> RoutedLease:
+        return self._routes.lease(agent.endpoint or self._endpoint, label, agent.transport)
 
     def _count(self, change: int) -> None:
         self._runs_active += change

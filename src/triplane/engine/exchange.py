@@ -40,6 +40,7 @@ async def exchange(
         on_silence: Told after each heartbeat of silence how many seconds nothing has come.
 
     Raises:
+        ConnectFailed: Over HTTP, whose connections come and go: none could be opened, and nothing was sent.
         ConnectionLost: The connection ended first.
         Stalled: The server was silent for too long, or the heartbeat found it dead.
         ProtocolViolation: A message was not text.

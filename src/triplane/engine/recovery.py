@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, final
 import attrs
 
 from triplane.core.errors import (
+    ConnectFailed,
     ConnectionLost,
     Effect,
     ProtocolViolation,
@@ -35,9 +36,10 @@ if TYPE_CHECKING:
 
     from .agent import Agent
 
-Fault = ConnectionLost | Stalled | ProtocolViolation | ServerError
+Fault = ConnectFailed | ConnectionLost | Stalled | ProtocolViolation | ServerError
 
 RETRACT_REASONS: Final[dict[type[Fault], RetractReason]] = {
+    ConnectFailed: "connection_lost",
     ConnectionLost: "connection_lost",
     Stalled: "stalled",
     ProtocolViolation: "undecodable_frame",
@@ -57,6 +59,7 @@ class Interrupted:
         continued: Whether the request continued a response.
         progressed: Whether a response of the turn has come to its end, as one that was steered does.
         failure: What the response said of itself, by ``response.failed``; else None.
+        was_too_large: Whether the server closed a WebSocket for the size of the request, which can go over HTTP instead.
     """
 
     fault: Fault
@@ -66,6 +69,7 @@ class Interrupted:
     continued: bool
     progressed: bool
     failure: ErrorDetail | None = None
+    was_too_large: bool = False
 
 
 @final
@@ -102,7 +106,8 @@ class Recovery:
             self._resent_full = True
         if verdict == "give_up" or self._spent >= self._options.replay_attempts:
             return "give_up"
-        if not may_replay(
+        # What was too large was not taken, so nothing can have been done for it.
+        if not at.was_too_large and not may_replay(
             at.boundary, server_effects=self._server_effects, ambiguous_sends=self._ambiguous_sends
         ):
             return "give_up"
@@ -166,6 +171,6 @@ class Recovery:
             return judge_server_error(
                 fault.code, fault.status, fault.type, param=fault.param, continues=at.continued
             )
-        if isinstance(fault, ConnectionLost):
+        if isinstance(fault, ConnectionLost) and not at.was_too_large:
             return judge_close(fault.close)
         return "new_connection"

@@ -24,6 +24,7 @@ from triplane.core.errors import (
 from triplane.core.routing import what_it_tells
 from triplane.protocol import without_stream_id
 
+from .connection import Connection
 from .demultiplexer import Demultiplexer
 from .lane import Lane
 
@@ -32,8 +33,9 @@ if TYPE_CHECKING:
 
     from triplane.core.options import EngineOptions
 
-    from .connection import Connection, ConnectionStatistics
+    from .connection import ConnectionStatistics
     from .dial import Dialler
+    from .http_connection import HttpConnection
 
 
 @final
@@ -50,7 +52,7 @@ class Lanes:
 
     def __init__(
         self,
-        connection: Connection,
+        connection: Connection | HttpConnection,
         options: EngineOptions,
         *,
         has_lanes: bool | None = False,
@@ -246,7 +248,8 @@ class Lanes:
         If that is not over within `drain_timeout`, the lane is given up, or the connection if it has only this one.
         """
         lane.become("abandon")
-        if lane.has_steered or not self.connection.is_usable:
+        # Over HTTP nothing but this response is on its connection, and nothing is kept by reading it.
+        if lane.has_steered or not self.connection.is_usable or self.connection.transport == "http":
             self._give_up(lane)
         else:
             self._nursery.start_soon(self._drain, lane, name=f"draining {lane.name}")
@@ -280,6 +283,7 @@ class Lanes:
         return self._names
 
     def _new_demultiplexer(self) -> Demultiplexer:
+        assert isinstance(self.connection, Connection), "over HTTP there is one lane"
         return Demultiplexer(self.connection, self._options, on_lost=self._inbox_lost, on_retire=self.retire)
 
     def _start_demultiplexing(self, demultiplexer: Demultiplexer) -> None:

@@ -16,7 +16,7 @@ from triplane.core.assignment import Action, Assign, Cut, Open, Waiter, plan
 from triplane.core.errors import ConnectFailed, ConnectionLost, EngineClosed, LimitReached
 from triplane.core.retry import delay_before
 
-from .connection import Connection
+from .carrier import connection_to
 from .lane import Lease
 from .lanes import Lanes
 from .place import Place, Waiting
@@ -265,6 +265,9 @@ class Pool:
             self._dial(place)
 
     def _open_spares(self, place: Place) -> None:
+        if place.endpoint.transport == "http":
+            # Where TCP connections come and go, none is kept ready.
+            return
         for _ in range(self._rotation.missing(place)):
             self._dial(place)
 
@@ -342,7 +345,7 @@ class Pool:
 
     def _new_lanes(self, place: Place, name: str) -> Lanes:
         lanes = Lanes(
-            Connection(name, place.endpoint, self._options),
+            connection_to(place.endpoint, name, self._options),
             self._options,
             has_lanes=place.has_lanes,
             on_change=lambda: self._changed(place, lanes),
