@@ -38,7 +38,9 @@ Sent = Literal["nothing", "ambiguous", "accepted", "finished"]
 SafeNext = Literal["retry", "resume", "inspect", "change"]
 ConnectStage = Literal["url", "auth", "dns", "tcp", "proxy", "tls", "upgrade"]
 LedgerOperation = Literal["open", "claim", "write", "read"]
-LedgerTrouble = Literal["full", "io", "read_only", "locked", "claimed", "claim_lost", "exists", "closed", "forked"]
+LedgerTrouble = Literal[
+    "full", "io", "read_only", "locked", "claimed", "claim_lost", "exists", "closed", "forked"
+]
 StallPhase = Literal["heartbeat", "first_event", "between_events", "send"]
 
 

@@ -8,6 +8,7 @@ decided by `recovery`.
 from __future__ import annotations
 
 import random
+from contextlib import suppress
 from typing import TYPE_CHECKING, final
 
 import attrs
@@ -17,6 +18,7 @@ from triplane.core.errors import (
     ConnectFailed,
     ConnectionLost,
     EngineClosed,
+    LedgerFailed,
     LimitReached,
     ProtocolViolation,
     Receipt,
@@ -129,7 +131,7 @@ class Driver:
         )
 
     async def drive(self) -> RunState:
-        """Run the loop to its end and return the final state.
+        """Run the loop to its end, return the final state, and give the claim to the log back.
 
         The log is durable before this returns or raises a `TriplaneError`. Cancelling it ends the run as
         ``"cancelled"``; its lane goes back to the pool, which reads off what is still on its way.
@@ -137,6 +139,12 @@ class Driver:
         Raises:
             TriplaneError: The run cannot go on; its receipt says what happened.
         """
+        try:
+            return await self._drive()
+        finally:
+            self._feed.log.release()
+
+    async def _drive(self) -> RunState:
         self._record(
             RunStarted(
                 self._run_id, self._agent.name, self._agent.model, self._agent.fingerprint, self._first_input
@@ -149,6 +157,8 @@ class Driver:
             finally:
                 self._give_lane_back()
             self._record(end)
+        except LedgerFailed as error:
+            failure = self._without_ledger(error)
         except TriplaneError as error:
             self._record(RunEnded("failed", type(error).__name__, str(error)))
             failure = error
@@ -159,10 +169,22 @@ class Driver:
             # What arrives here without an end is a cancellation or another BaseException, perhaps in a group.
             if not self._reducer.is_over:
                 self._record(RunEnded("cancelled"))
-        await self._feed.log.durable()
+        try:
+            await self._feed.log.durable()
+        except LedgerFailed as error:
+            # Whoever waits for the result must not take it for recorded.
+            failure = failure or self._without_ledger(error)
         if failure is not None:
             raise failure
         return self._reducer.snapshot()
+
+    def _without_ledger(self, error: LedgerFailed) -> LedgerFailed:
+        """End the run here: nothing happens that is not recorded. Its log can be continued from what is durable."""
+        error.receipt = attrs.evolve(self.receipt(), next="resume")
+        if not self._reducer.is_over:
+            with suppress(LedgerFailed):
+                self._record(RunEnded("failed", type(error).__name__, str(error)))
+        return error
 
     async def _loop(self) -> RunEnded:
         limits = self._agent.limits
@@ -301,6 +323,7 @@ class Driver:
     async def _try(self, lane: Lane, request: TurnRequest, turn: int, attempt: int) -> None:
         plan = request.plan
         self._continues = plan.previous_response_id is not None
+        self._sending_began = False
         self._record(
             RequestSent(
                 turn,
@@ -426,4 +449,6 @@ class Driver:
         self._lease.release()
 
     def _record(self, body: Body) -> None:
-        self._reducer.apply(self._feed.append(body))
+        record = self._feed.append(body)
+        events = self._feed.events_of(record, body) if isinstance(body, FramesReceived) else None
+        self._reducer.apply(record, events)

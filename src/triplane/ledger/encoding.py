@@ -71,10 +71,15 @@ def kinds() -> Mapping[str, Kind]:
     return found
 
 
-@cache
-def _kind_of(cls: type) -> Kind:
-    (found,) = (kind for kind in kinds().values() if kind.cls is cls)
-    return found
+class _KindOf(dict[type, Kind]):
+    """The kind of each class."""
+
+    def __missing__(self, cls: type) -> Kind:
+        (self[cls],) = (kind for kind in kinds().values() if kind.cls is cls)
+        return self[cls]
+
+
+_KIND_OF = _KindOf()
 
 
 @attrs.frozen
@@ -91,7 +96,7 @@ def encode(body: Body) -> Encoded:
     """A body's one form."""
     if isinstance(body, UnknownRecord):
         return Encoded(body.kind, body.version, body.essential, body.data)
-    kind = _kind_of(type(body))
+    kind = _KIND_OF[type(body)]
     data = _frames(body) if isinstance(body, FramesReceived) else _json(_fields(body))
     return Encoded(kind.name, kind.version, kind.essential, data)
 
@@ -162,19 +167,24 @@ def _parsed(data: bytes) -> dict[str, Any]:
     return value
 
 
-@cache
-def _names(cls: type) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The names of a class's fields, and of those that hold seconds or the like."""
-    if not attrs.has(cls):
-        raise TypeError(f"a record cannot hold {cls.__name__}")
-    fields = attrs.fields(cls)
-    return tuple(each.name for each in fields), tuple(
-        each.name for each in fields if str(each.type) in ("float", "float | None", "<class 'float'>")
-    )
+class _NamesOf(dict[type, "tuple[tuple[str, ...], tuple[str, ...]]"]):
+    """The names of each class's fields, and of those that hold seconds or the like."""
+
+    def __missing__(self, cls: type) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        if not attrs.has(cls):
+            raise TypeError(f"a record cannot hold {cls.__name__}")
+        fields = attrs.fields(cls)
+        floats = (each.name for each in fields if str(each.type) in _FLOATS)
+        self[cls] = names = tuple(each.name for each in fields), tuple(floats)
+        return names
+
+
+_FLOATS = ("float", "float | None", "<class 'float'>")
+_NAMES_OF = _NamesOf()
 
 
 def _fields(value: object) -> dict[str, Any]:
-    names, floats = _names(type(value))
+    names, floats = _NAMES_OF[type(value)]
     fields = {name: getattr(value, name) for name in names}
     for name in floats:
         # 1 and 1.0 are equal and would not be written alike.
