@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 Sent = Literal["nothing", "ambiguous", "accepted", "finished"]
 SafeNext = Literal["retry", "resume", "inspect", "change"]
 ConnectStage = Literal["url", "auth", "dns", "tcp", "proxy", "tls", "upgrade"]
-StallPhase = Literal["heartbeat", "first_event", "between_events", "send"]
+StallPhase = Literal["heartbeat", "first_event", "between_events", "send", "steer"]
 
 
 @attrs.frozen
@@ -230,7 +230,8 @@ class Stalled(TriplaneError):
 
     Attributes:
         phase: ``"heartbeat"``: no bytes and no pong; ``"first_event"``: a request got no first event;
-            ``"between_events"``: a response stopped half-way; ``"send"``: the peer stopped reading.
+            ``"between_events"``: a response stopped half-way; ``"send"``: the peer stopped reading; ``"steer"``: a
+            steer was not answered although its response had ended.
         silence: Seconds of silence when it was noticed.
     """
 

@@ -29,10 +29,12 @@ from triplane.core.records import (
     ConnectionDropped,
     DifferencesFound,
     FramesReceived,
+    InputAdded,
     RequestSent,
     ResponseRetracted,
     RunEnded,
     RunStarted,
+    SteersRequeued,
     StillWaiting,
     ToolFinished,
     ToolStarted,
@@ -45,8 +47,10 @@ from triplane.net.pool import Pool
 from triplane.tools import AgentRunner, run_calls
 
 from .exchange import exchange, overdue_after
+from .fork import NO_ORIGIN, Forking, Hold, Origin
 from .recovery import RETRACT_REASONS, Interrupted, Recovery
 from .request import prepare, too_large
+from .steering import Steering, SteeringSupport
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -55,6 +59,7 @@ if TYPE_CHECKING:
     from triplane.core.outcome import ToolCall, ToolOutcome
     from triplane.core.records import Body, Item
     from triplane.core.reducer import RunState
+    from triplane.net.endpoint import Endpoint
     from triplane.net.lane import Lane
     from triplane.tools import Tool
 
@@ -73,6 +78,7 @@ class Surroundings:
     options: EngineOptions
     rng: random.Random
     runner: AgentRunner
+    support: SteeringSupport
 
 
 @final
@@ -82,10 +88,11 @@ class Driver:
     Args:
         run_id: The run.
         agent: Who answers.
-        first_input: The first input items, as wire data.
+        first_input: The first input items, as wire data; of a fork, its whole conversation.
         feed: The run's log and its readers.
         lease: Holds no lane yet.
         surroundings: The engine's parts.
+        origin: What a fork has of the run that it is a fork of.
     """
 
     def __init__(
@@ -96,6 +103,7 @@ class Driver:
         feed: Feed,
         lease: RoutedLease,
         surroundings: Surroundings,
+        origin: Origin = NO_ORIGIN,
     ) -> None:
         self._run_id = run_id
         self._agent = agent
@@ -111,10 +119,55 @@ class Driver:
         self._continues = False
         self._last_lane: Lane | None = None
         self._kept_head: str | None = None
+        self._ends_after_turn = False
+        self.forking = Forking(run_id, self._reducer, origin)
+        self.steering = Steering(
+            self._reducer,
+            self._record,
+            feed.log,
+            self._options,
+            support=surroundings.support,
+            endpoint=lease.endpoint,
+            agent=agent,
+        )
+
+    @property
+    def agent(self) -> Agent:
+        """Who answers."""
+        return self._agent
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the run has ended: its log takes nothing any more."""
+        return self._reducer.is_over
 
     def state(self) -> RunState:
         """The run now."""
         return self._reducer.snapshot()
+
+    def add_input(self, items: tuple[Item, ...]) -> None:
+        """Have the next request carry these items. Not a checkpoint."""
+        self._record(InputAdded(items))
+
+    def end_after_turn(self) -> bool:
+        """Begin no other request and no other tool; tell whether there is nothing to wait for until then."""
+        self._ends_after_turn = True
+        return self._reducer.status in ("new", "waiting")
+
+    def hold(self) -> Hold | None:
+        """See `Forking.hold`."""
+        return self.forking.hold(self._last_lane)
+
+    def leave(self, agent: Agent, endpoint: Endpoint, hold: Hold | None) -> Origin:
+        """What a fork of this run begins with. Not a checkpoint.
+
+        Args:
+            agent: Who answers there.
+            endpoint: Where it is.
+            hold: What it has on this run's lane.
+        """
+        is_alike = endpoint == self._lease.endpoint and agent.fingerprint == self._agent.fingerprint
+        return self.forking.leave(hold, continues=is_alike)
 
     def receipt(self) -> Receipt:
         """What is known to have happened so far."""
@@ -139,7 +192,12 @@ class Driver:
         """
         self._record(
             RunStarted(
-                self._run_id, self._agent.name, self._agent.model, self._agent.fingerprint, self._first_input
+                self._run_id,
+                self._agent.name,
+                self._agent.model,
+                self._agent.fingerprint,
+                self._first_input,
+                self.forking.forked_from,
             )
         )
         failure: TriplaneError | None = None
@@ -147,6 +205,7 @@ class Driver:
             try:
                 end = await self._loop()
             finally:
+                self.forking.begin()
                 self._give_lane_back()
             self._record(end)
         except TriplaneError as error:
@@ -159,6 +218,7 @@ class Driver:
             # What arrives here without an end is a cancellation or another BaseException, perhaps in a group.
             if not self._reducer.is_over:
                 self._record(RunEnded("cancelled"))
+            self.forking.changed()
         await self._feed.log.durable()
         if failure is not None:
             raise failure
@@ -166,23 +226,25 @@ class Driver:
 
     async def _loop(self) -> RunEnded:
         limits = self._agent.limits
-        while True:
+        while not self._ends_after_turn:
             if self._reducer.turns >= limits.max_turns:
                 raise self._limit("max_turns", limits.max_turns)
             await self._take_turn()
-            response = self._reducer.response
-            if response.status == "incomplete":
-                return RunEnded("incomplete", response.incomplete_reason)
             calls = tuple(self._reducer.pending)
-            if not calls and not response.calls():
+            if not calls and not self._reducer.has_unanswered_input:
+                response = self._reducer.response
+                if response.status == "incomplete":
+                    return RunEnded("incomplete", response.incomplete_reason)
                 return RunEnded("completed")
             if len(self._reducer.outcomes) + len(calls) > limits.max_tool_calls:
                 raise self._limit("max_tool_calls", limits.max_tool_calls)
-            if calls:
+            if calls and not self._ends_after_turn:
                 self._lease.reserve()
                 await run_calls(
                     calls, self._agent.tools_by_name, run_id=self._run_id, engine=self._runner, observer=self
                 )
+                self.forking.changed()
+        return RunEnded("cancelled")
 
     def _limit(self, which: str, limit: int) -> LimitReached:
         return LimitReached(
@@ -208,8 +270,10 @@ class Driver:
         recovery = Recovery(self._agent, self._options)
         over_http = False
         while True:
+            # Not with the lane in hand: it is lent out, and what it caches can be continued on another one.
+            await self.forking.wait(self._options.fork_timeout)
             lane = await self._acquire(over_http=over_http)
-            request = prepare(self._agent, self._reducer, lane)
+            request = prepare(self._agent, self._reducer, lane, is_late=self.forking.is_late)
             if not self._lease.fits(request.size):
                 if not self._lease.is_open:
                     raise too_large(request.size, self._options.max_request_size, self._reducer.effects)
@@ -229,16 +293,26 @@ class Driver:
                     # Nobody else's request is answered there either, and the rest of this one's answer may be.
                     self._lease.abandon(fault)
                 raise recovery.explain(at, self._run_id)
-            self._record(
-                ResponseRetracted(
-                    turn, RETRACT_REASONS[type(fault)], at.shown, ambiguous=at.boundary.ambiguous
-                )
-            )
-            if recovery.needs_new_connection(at):
+            # A successor that may still come would be taken for the answer to the next request.
+            is_unsafe = isinstance(fault, ServerError) and self.steering.unsettled > 0
+            self._retract(turn, at)
+            if is_unsafe or recovery.needs_new_connection(at):
                 self._lose(lane, fault)
+            if self._reducer.turn.is_over or self._reducer.pending:
+                # What stands of the turn is whole: next are its tools, or what the steers said.
+                return
             if verdict != "resend_full":
                 self._lease.release()
                 await trio.sleep(recovery.delay(at, verdict, self._rng.random()))
+
+    def _retract(self, turn: int, at: Interrupted) -> None:
+        reason = RETRACT_REASONS[type(at.fault)]
+        ambiguous = at.boundary.ambiguous
+        if self._reducer.response.status in ("completed", "incomplete"):
+            # The response stands. What is lost is what was to come of its steers.
+            self._record(SteersRequeued(turn, reason, self.steering.unsettled, ambiguous))
+        else:
+            self._record(ResponseRetracted(turn, reason, at.shown, ambiguous))
 
     def _interrupted(self, fault: Fault) -> Interrupted:
         turn = self._reducer.turn
@@ -256,6 +330,7 @@ class Driver:
                 and self._lease.is_open
                 and turn.response.status == "awaited"
             ),
+            of_a_steer=self.steering.learn_from_fault(fault),
         )
 
     async def _acquire(self, *, over_http: bool) -> Lane:
@@ -266,9 +341,12 @@ class Driver:
             self._record(ConnectionDropped(before.connection_name, close.code, close.reason))
         head = self._reducer.head
         try:
+            head_id = head.response_id if head else None
             lane = await self._lease.acquire(
-                head=head.response_id if head else None,
+                head=head_id,
                 fingerprint=self._agent.fingerprint,
+                # A head before the first turn is a fork's.
+                near=head_id if self._reducer.turns == 0 else None,
                 too_large=over_http,
             )
         except (ConnectFailed, LimitReached, EngineClosed) as error:
@@ -300,6 +378,8 @@ class Driver:
 
     async def _try(self, lane: Lane, request: TurnRequest, turn: int, attempt: int) -> None:
         plan = request.plan
+        if plan.kind != "fork":
+            self.forking.begin()
         self._continues = plan.previous_response_id is not None
         self._record(
             RequestSent(
@@ -320,14 +400,16 @@ class Driver:
         # Looked at without a checkpoint before the send: a connection that is gone by now gets no byte.
         self._sending_began = lane.is_usable
         try:
-            await exchange(
-                lane,
-                request.text,
-                options=self._options,
-                take=lambda frames: self._take(lane, frames),
-                make_room=self._make_room(lane),
-                on_silence=lambda silence: self._tell_of_silence(lane, turn, silence),
-            )
+            with self.steering.on(lane):
+                await exchange(
+                    lane,
+                    request.text,
+                    options=self._options,
+                    take=lambda frames: self._take(lane, frames),
+                    make_room=self._make_room(lane),
+                    on_silence=lambda silence: self._tell_of_silence(lane, turn, silence),
+                    steering=self.steering,
+                )
         except (ConnectionLost, Stalled, ProtocolViolation) as fault:
             self._lose(lane, fault)
             raise
@@ -347,16 +429,22 @@ class Driver:
             raise
 
     def _take(self, lane: Lane, frames: tuple[str, ...]) -> bool:
-        self._record(FramesReceived(lane.connection_name, frames))
+        received = FramesReceived(lane.connection_name, frames)
+        self._record(received)
         response = self._reducer.response
+        if self._reducer.turn.steers:
+            self.steering.learn_from_answers()
+        self.forking.note(received)
         if response.undecodable is not None:
             raise ProtocolViolation(
                 f"the server sent a frame that is not an event ({response.undecodable.reason})",
                 excerpt=response.undecodable.excerpt,
             )
-        if not response.is_over:
+        # After the end of a response that was steered another one may follow.
+        if not self._reducer.turn.is_over:
             return False
-        self._report_differences(response)
+        for each in self._reducer.turn.responses:
+            self._report_differences(each)
         head = self._reducer.head
         lane.remember(head.response_id if head else None)
         self._keep_head(head.response_id if head else None)
@@ -423,6 +511,9 @@ class Driver:
 
     def _give_lane_back(self) -> None:
         self._keep_head(None)
+        if self._reducer.turn.is_over and self.steering.unsettled:
+            # Nobody knows what more of them will come on it.
+            self._lease.abandon(ConnectionLost("a response ended with steers on their way"))
         self._lease.release()
 
     def _record(self, body: Body) -> None:

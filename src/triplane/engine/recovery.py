@@ -60,6 +60,7 @@ class Interrupted:
         progressed: Whether a response of the turn has come to its end, as one that was steered does.
         failure: What the response said of itself, by ``response.failed``; else None.
         was_too_large: Whether the server closed a WebSocket for the size of the request, which can go over HTTP instead.
+        of_a_steer: Whether it is rather a steer that the server would not take, and that is not sent again.
     """
 
     fault: Fault
@@ -70,6 +71,7 @@ class Interrupted:
     progressed: bool
     failure: ErrorDetail | None = None
     was_too_large: bool = False
+    of_a_steer: bool = False
 
 
 @final
@@ -167,6 +169,8 @@ class Recovery:
 
     def _judge(self, at: Interrupted) -> Verdict:
         fault = at.fault
+        if at.of_a_steer:
+            return "new_connection"
         if isinstance(fault, ServerError):
             return judge_server_error(
                 fault.code, fault.status, fault.type, param=fault.param, continues=at.continued
