@@ -27,7 +27,6 @@ from triplane.core.errors import (
 from triplane.core.options import EngineOptions
 from triplane.core.records import (
     ConnectionDropped,
-    DifferencesFound,
     FramesReceived,
     InputAdded,
     RequestSent,
@@ -35,7 +34,6 @@ from triplane.core.records import (
     RunEnded,
     RunStarted,
     SteersRequeued,
-    StillWaiting,
     ToolFinished,
     ToolStarted,
     TransportChanged,
@@ -46,16 +44,16 @@ from triplane.core.transport import is_too_large
 from triplane.net.pool import Pool
 from triplane.tools import AgentRunner, run_calls
 
-from .exchange import exchange, overdue_after
+from .exchange import exchange
 from .fork import NO_ORIGIN, Forking, Hold, Origin
 from .recovery import RETRACT_REASONS, Interrupted, Recovery
+from .remarks import check_whole, differences_in, silence_on
 from .request import prepare, too_large
 from .steering import Steering, SteeringSupport
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from triplane.core.accumulator import ResponseAccumulator
     from triplane.core.outcome import ToolCall, ToolOutcome
     from triplane.core.records import Body, Item
     from triplane.core.reducer import RunState
@@ -407,7 +405,7 @@ class Driver:
                     options=self._options,
                     take=lambda frames: self._take(lane, frames),
                     make_room=self._make_room(lane),
-                    on_silence=lambda silence: self._tell_of_silence(lane, turn, silence),
+                    on_silence=lambda silence: self._record(silence_on(lane, turn, silence, self._options)),
                     steering=self.steering,
                 )
         except (ConnectionLost, Stalled, ProtocolViolation) as fault:
@@ -444,7 +442,9 @@ class Driver:
         if not self._reducer.turn.is_over:
             return False
         for each in self._reducer.turn.responses:
-            self._report_differences(each)
+            if (difference := differences_in(each, self._reducer.turns)) is not None:
+                self._record(difference)
+            check_whole(each, strict=self._options.strict)
         head = self._reducer.head
         lane.remember(head.response_id if head else None)
         self._keep_head(head.response_id if head else None)
@@ -454,43 +454,6 @@ class Driver:
         """What may delay reading. Not a slow reader of the run where that would not hold up the server: the log has it."""
         spills = lane.is_shared and self._options.slow_lane == "spill"
         return None if spills else self._feed.make_room
-
-    def _report_differences(self, response: ResponseAccumulator) -> None:
-        differences, irregularities = response.differences, response.irregularities
-        if differences or irregularities:
-            self._record(
-                DifferencesFound(
-                    self._reducer.turns,
-                    response.id,
-                    tuple(attrs.asdict(each) for each in differences),
-                    tuple(attrs.asdict(each) for each in irregularities),
-                )
-            )
-        if response.displaced_by is not None:
-            raise ProtocolViolation(
-                f"the server began the response {response.displaced_by} in the middle of {response.id}"
-            )
-        if irregularities and self._options.strict:
-            first = irregularities[0]
-            raise ProtocolViolation(
-                f"the events of response {response.id} are not all its own (option strict): {first.kind} at"
-                f" {first.type}, {first.expected!r} was due and {first.found!r} came"
-            )
-
-    def _tell_of_silence(self, lane: Lane, turn: int, silence: float) -> None:
-        pulse = lane.pulse()
-        late = self._options.heartbeat_interval + overdue_after(self._options)
-        is_silent = pulse.silence is not None and pulse.silence >= late
-        self._record(
-            StillWaiting(
-                turn,
-                lane.connection_name,
-                "socket_silent" if is_silent else "model_thinking",
-                silence,
-                pulse.silence,
-                pulse.round_trip,
-            )
-        )
 
     def _keep_head(self, head: str | None) -> None:
         self._pool.keep_head(self._kept_head, head)
