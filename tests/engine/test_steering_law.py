@@ -37,6 +37,7 @@ class Schedule:
     mode: str
     models: list[str]
     network_latency: float
+    lanes: int
     seed: int
 
 
@@ -64,6 +65,7 @@ def schedules(draw: st.DrawFn) -> Schedule:
         draw(st.sampled_from(["openai", "openai", "openai", "azure"])),
         draw(st.sampled_from([["*"], ["*"], ["gpt-6*"]])),
         draw(st.sampled_from([0.0, 0.2])),
+        draw(st.sampled_from([1, 1, 3])),
         draw(st.integers(0, 99)),
     )
 
@@ -130,7 +132,9 @@ async def follow(schedule: Schedule) -> None:
                 triplane.Endpoint("ws://memory/v1"),
                 network=network,
                 rng=random.Random(schedule.seed),
-                options=triplane.EngineOptions(first_event_timeout=20, idle_timeout=20),
+                options=triplane.EngineOptions(
+                    first_event_timeout=20, idle_timeout=20, lanes_per_connection=schedule.lanes
+                ),
             ) as engine,
             engine.open_run(triplane.Agent("m", "", [act]), "begin") as run,
         ):

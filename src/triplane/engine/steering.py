@@ -140,7 +140,7 @@ class Steering:
         lane = self._lane
         if lane is None or not lane.is_usable or response.id is None or response.is_over:
             return "no_response"
-        if not self._support.may_steer(self._endpoint, self._agent.model):
+        if not lane.is_duplex or not self._support.may_steer(self._endpoint, self._agent.model):
             return "not_supported"
         if any(to_wire(self._agent.settings).get(name) for name in _RULE_STEERING_OUT):
             return "not_supported"
