@@ -91,8 +91,8 @@ class Lane:
 
     @property
     def is_duplex(self) -> bool:
-        """Whether something can be said on it while an answer is being read."""
-        return True
+        """Whether something can be said on it while an answer is being read: not over HTTP."""
+        return self.transport == "websocket"
 
     @property
     def is_shared(self) -> bool:
