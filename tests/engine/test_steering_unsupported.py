@@ -31,7 +31,10 @@ async def test_a_server_that_does_not_know_steers_goes_on_and_is_asked_once(
                 steered = await run.steer("new")
                 result = await run.wait()
             assert ("completed", "echo: new", 0) == (result.status, result.text, result.replays)
-            assert triplane.Steered(*(("steered",) if nth == 1 else ("queued", "not_supported"))) == steered
+            expected = (
+                triplane.Steered("steered") if nth == 1 else triplane.Steered("queued", "not_supported")
+            )
+            assert expected == steered
             # The response that was not steered was read to its end.
             assert ["request_sent", "created", "completed", "request_sent", "created", "completed"] == [
                 kind for kind in types_of(run) if kind.startswith(("request", "created", "completed"))
@@ -67,6 +70,23 @@ async def test_an_endpoint_may_say_that_it_cannot_be_steered(bench, autojump_clo
     assert "none" == triplane.Endpoint.xai("k").steering
     with pytest.raises(triplane.ConfigError, match="steering"):
         triplane.Endpoint("ws://host", steering="always")
+
+
+async def test_over_http_nothing_can_be_steered_and_nothing_is_learned_from_that(
+    bench, autojump_clock
+) -> None:
+    endpoint = triplane.Endpoint("ws://memory/v1", transport="http")
+    async with bench(endpoint=endpoint) as b:
+        async with b.engine.open_run(AGENT, PLAN) as run:
+            await when(run, ResponseOutputTextDelta)
+            assert triplane.Steered("queued", "not_supported") == await run.steer("new")
+            assert ("echo: new", 2) == ((await run.wait()).text, run.state.turns)
+            async with run.fork("other") as fork:
+                assert "echo: other" == (await fork.wait()).text
+        async with b.engine.open_run(triplane.Agent("m", transport="websocket"), PLAN) as run:
+            await when(run, ResponseOutputTextDelta)
+            assert triplane.Steered("steered") == await run.steer("new")
+            await run.wait()
 
 
 @pytest.mark.parametrize(
