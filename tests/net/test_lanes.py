@@ -296,6 +296,21 @@ async def test_a_cancelled_run_returns_at_once_and_its_connection_lives(bench, a
     assert 1 == b.network.opened
 
 
+async def test_a_lane_that_was_read_off_is_as_good_as_new(bench, autojump_clock) -> None:
+    """What it cached is not what its server caches now."""
+    async with bench(delta_delay=0.1) as b:
+        await b.engine.run(AGENT, "hello")
+        (lane,) = b.engine._pool.lanes()
+        assert lane.caches is not None
+        with trio.move_on_after(1):
+            await b.engine.run(AGENT, "SAY 20 x")
+        await trio.sleep(3)
+        assert lane.caches is None
+        async with b.engine.lane():
+            pass
+        assert {"free": 1} == states(b)
+
+
 async def test_what_takes_too_long_is_not_waited_for(bench, autojump_clock) -> None:
     async with bench(options=triplane.EngineOptions(drain_timeout=2)) as b:
         with trio.move_on_after(1):
