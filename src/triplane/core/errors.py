@@ -61,7 +61,8 @@ class Receipt:
     Attributes:
         sent: How far the request in hand got: ``"nothing"`` left this process; ``"ambiguous"`` means that
             sending began and no answer was seen, so the model may have run; ``"accepted"`` means that the
-            server began a response; ``"finished"`` means that its terminal event arrived.
+            server began a response; ``"finished"`` means that its terminal event arrived. Of a request that
+            was to be sent once more and could not be, it is how far it got before.
         shown: How many characters of that response's text readers could already have seen.
         effects: The tool calls of the run that started, in order.
         next: What is safe: ``"retry"`` the same call; ``"resume"`` the run from its log; ``"inspect"`` the

@@ -270,7 +270,7 @@ class Driver:
         while True:
             # Not with the lane in hand: it is lent out, and what it caches can be continued on another one.
             await self.forking.wait(self._options.fork_timeout)
-            lane = await self._acquire(over_http=over_http)
+            lane = await self._acquire(recovery, over_http=over_http)
             request = prepare(self._agent, self._reducer, lane, is_late=self.forking.is_late)
             if not self._lease.fits(request.size):
                 if not self._lease.is_open:
@@ -331,7 +331,7 @@ class Driver:
             of_a_steer=self.steering.learn_from_fault(fault),
         )
 
-    async def _acquire(self, *, over_http: bool) -> Lane:
+    async def _acquire(self, recovery: Recovery, *, over_http: bool) -> Lane:
         before = self._last_lane
         if before is not None and not before.is_usable and self._reducer.head is not None:
             # It died while the tools ran.
@@ -351,7 +351,8 @@ class Driver:
             # Beginning again would repeat what the run has done; its log knows how to go on.
             begun = self._reducer.turns > 0
             advice = "resume" if begun else error.receipt.next
-            error.receipt = Receipt(sent="nothing", effects=self._reducer.effects, next=advice)
+            effects = self._reducer.effects
+            error.receipt = recovery.so_far(effects) or Receipt(sent="nothing", effects=effects, next=advice)
             raise
         self._last_lane = lane
         return lane

@@ -93,6 +93,7 @@ class Recovery:
         self._ambiguous_sends = agent.ambiguous_sends or options.ambiguous_sends
         self._spent = 0
         self._resent_full = False
+        self._in_doubt: Interrupted | None = None
 
     def decide(self, at: Interrupted) -> Verdict:
         """What to do, and count it. After ``"give_up"`` there is `explain`."""
@@ -100,6 +101,8 @@ class Recovery:
         # and drops them would be tried for ever.
         if at.progressed:
             self._spent = 0
+        if at.boundary.ambiguous:
+            self._in_doubt = at
         verdict = self._judge(at)
         if verdict == "resend_full":
             # Full input continues nothing, so there is nothing left that the server could have forgotten.
@@ -143,12 +146,8 @@ class Recovery:
     def explain(self, at: Interrupted, run_id: str) -> Fault | RunFailed:
         """The error for the caller, with what is known to have happened."""
         fault = at.fault
-        receipt = Receipt(
-            sent=at.boundary.sent,
-            shown=at.shown,
-            effects=at.effects,
-            next=safe_next(at.boundary, server_effects=self._server_effects, effects=at.effects),
-        )
+        unsent = at.boundary.sent == "nothing"
+        receipt = (unsent and self.so_far(at.effects)) or self._receipt(at, at.effects)
         if receipt.next == "resume" and self._judge(at) == "give_up" and isinstance(fault, ServerError):
             receipt = attrs.evolve(receipt, next="change")
         if at.failure is not None:
@@ -163,6 +162,24 @@ class Recovery:
         fault.message += self._tries()
         fault.receipt = receipt
         return fault
+
+    def so_far(self, effects: tuple[Effect, ...]) -> Receipt | None:
+        """What the attempts before have done, for when nothing of the one in hand was sent.
+
+        None if the model cannot have run for any of them.
+
+        Args:
+            effects: The tool calls of the run that started.
+        """
+        return None if self._in_doubt is None else self._receipt(self._in_doubt, effects)
+
+    def _receipt(self, at: Interrupted, effects: tuple[Effect, ...]) -> Receipt:
+        return Receipt(
+            sent=at.boundary.sent,
+            shown=at.shown,
+            effects=effects,
+            next=safe_next(at.boundary, server_effects=self._server_effects, effects=effects),
+        )
 
     def _tries(self) -> str:
         return f" (the turn was tried {self.attempt} times)" if self.attempt > 1 else ""
