@@ -229,7 +229,7 @@ def _options(rng: Random) -> dict[str, Any]:
     perhaps(0.2, "close_timeout", 0.1, 5.0)
     perhaps(0.2, "close_grace", 0.1, 5.0)
     perhaps(0.1, "spare_connections", 1)
-    perhaps(0.2, "rewarm", True)
+    perhaps(0.2, "rewarm", True)  # noqa: FBT003  # any value stands there
     perhaps(0.1, "ambiguous_sends", "raise")
     perhaps(0.4, "lanes_per_connection", 2, 4, 16)
     perhaps(0.2, "drain_timeout", 0, 0.5)
