@@ -9,7 +9,7 @@ from triplane.core.continuation import LaneMemory, plan_turn
 from triplane.core.outcome import ToolCall
 from triplane.core.records import ToolStarted
 from triplane.core.reducer import RunReducer
-from triplane.engine import driver, request
+from triplane.engine import request
 from triplane.engine.driver import Driver
 from triplane.net import pool
 from triplane.net.guarded_stream import GuardedStream
