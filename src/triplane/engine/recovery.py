@@ -31,7 +31,7 @@ from triplane.core.retry import (
 from triplane.protocol import ErrorDetail
 
 if TYPE_CHECKING:
-    from triplane.core.options import EngineOptions
+    from triplane.core.options import AmbiguousSends, EngineOptions
     from triplane.core.records import RetractReason
 
     from .agent import Agent
@@ -90,7 +90,7 @@ class Recovery:
         self.attempt = 1
         self._options = options
         self._server_effects = agent.has_server_effects
-        self._ambiguous_sends = agent.ambiguous_sends or options.ambiguous_sends
+        self._ambiguous_sends: AmbiguousSends = agent.ambiguous_sends or options.ambiguous_sends
         self._spent = 0
         self._resent_full = False
         self._in_doubt: Interrupted | None = None
