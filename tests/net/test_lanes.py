@@ -374,7 +374,7 @@ async def test_names_are_used_again_and_a_connection_without_names_is_replaced(b
     """A lane that was read to its end keeps its name; a lane that had to be given up takes it along."""
     limits = options(lanes_per_connection=2, drain_timeout=1)
     async with bench(options=limits, endpoint=NAMED) as b:
-        for _ in range(100):
+        for _ in range(40):
             await b.engine.run(AGENT, "hello")
         assert ["c1/1"] == [lane.name for lane in pool(b).lanes]
         for _ in range(31):
