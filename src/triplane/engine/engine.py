@@ -20,7 +20,7 @@ from triplane.net.statistics import PoolStatistics
 
 from .agent import Agent
 from .background import open_background
-from .driver import Driver, Surroundings
+from .driver import Driver
 from .fan_out import FanOutResults, fanned_out
 from .feed import Feed
 from .fork import NO_ORIGIN, Hold, Origin
@@ -29,6 +29,7 @@ from .routing import RoutedLease, Routes
 from .run import Run, driven
 from .run_input import as_items
 from .steering import SteeringSupport
+from .surroundings import Surroundings
 from .warm_up import warm_lanes
 
 if TYPE_CHECKING:
