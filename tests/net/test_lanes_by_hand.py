@@ -178,6 +178,31 @@ async def test_what_came_before_the_end_of_the_connection_is_delivered(
     assert [25, 25] == got
 
 
+async def test_what_tells_of_lanes_may_come_with_the_end_of_the_connection(
+    by_hand, nursery, autojump_clock
+) -> None:
+    async with by_hand() as (_engine, peers, lease):
+        mine = lease("mine")
+        async with trio.open_nursery() as takers:
+            takers.start_soon(mine.acquire)
+            peer = await peers.next()
+        lane = mine.lane
+        await lane.send(frame("response.create", lane.stream_id))
+        await peer.text(end(1, "lane-1"))
+        await peer.say(CloseConnection(1000))
+        await peer.stream.aclose()
+        await trio.testing.wait_all_tasks_blocked()
+
+        assert (end(1, "lane-1"),) == await lane.receive()
+        with pytest.raises(triplane.ConnectionLost):
+            await lane.receive()
+        # It is known now.
+        async with trio.open_nursery() as takers:
+            takers.start_soon(mine.acquire)
+            takers.start_soon(lease("another").acquire)
+            nursery.start_soon((await peers.next()).answer)
+
+
 @pytest.mark.parametrize("lanes", ["none", "named"])
 async def test_a_lane_takes_messages_while_it_is_read(by_hand, nursery, autojump_clock, lanes) -> None:
     """A steer is sent while the run's driver waits for events; two who read are a bug."""

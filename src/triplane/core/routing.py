@@ -89,8 +89,8 @@ class Router:
         return len(self._unfinished)
 
     def open(self, stream_id: str, *, asked: bool = False) -> Mailbox:
-        """Begin to keep what comes for a lane."""
-        mailbox = self._mailboxes[stream_id] = Mailbox(stream_id, asked=asked)
+        """Begin to keep what comes for a lane; `asked` if some of an answer has come already."""
+        mailbox = self._mailboxes[stream_id] = Mailbox(stream_id, asked=asked, begun=asked)
         return mailbox
 
     def close(self, mailbox: Mailbox) -> None:

@@ -224,9 +224,10 @@ class Lanes:
             return
         self._is_probe = False
         self._probe = None
-        (lane,) = self._lanes or (None,)
-        if lane is None:
+        if not self.connection.is_usable:
+            # No new lane will be wanted here, and there may be no task any more that could read for this one.
             return
+        (lane,) = self._lanes
         if not has_lanes:
             lane.stream_id = None
             return
