@@ -245,6 +245,8 @@ def _endpoint(rng: Random, *, has_lanes: bool) -> dict[str, Any]:
         endpoint["max_age"] = rng.choice((3.0, 20.0))
     else:
         endpoint["max_age"] = None
+    if rng.random() < 0.15:
+        endpoint["transport"] = rng.choice(("http", "auto"))
     if rng.random() < 0.3:
         endpoint["wire"] = "websockets"
     if rng.random() < 0.2:
