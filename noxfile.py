@@ -163,7 +163,7 @@ def sweep(session: nox.Session) -> None:
     if name not in SWEEPS:
         what = f"There is no sweep {name!r}." if name else "Which sweep?"
         session.error(f"{what} There are: {', '.join(SWEEPS)}. For example: nox -s sweep -- bytes")
-    session.install("-e", ".", *dependencies("test"))
+    session.install("-e", ".[tools,http,fast]", *dependencies("test"))
     session.run("python", str(SWEEPS[name]), *options)
 
 

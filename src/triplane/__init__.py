@@ -25,6 +25,7 @@ from triplane.core.outcome import ToolCall as ToolCall
 from triplane.core.outcome import ToolOutcome as ToolOutcome
 from triplane.core.records import ConnectionDropped as ConnectionDropped
 from triplane.core.records import DifferencesFound as DifferencesFound
+from triplane.core.records import ForkedFrom as ForkedFrom
 from triplane.core.records import FramesReceived as FramesReceived
 from triplane.core.records import InputAdded as InputAdded
 from triplane.core.records import Record as Record
@@ -33,6 +34,7 @@ from triplane.core.records import ResponseRetracted as ResponseRetracted
 from triplane.core.records import RunEnded as RunEnded
 from triplane.core.records import RunStarted as RunStarted
 from triplane.core.records import SteerSent as SteerSent
+from triplane.core.records import SteersRequeued as SteersRequeued
 from triplane.core.records import StillWaiting as StillWaiting
 from triplane.core.records import ToolFinished as ToolFinished
 from triplane.core.records import ToolStarted as ToolStarted
@@ -53,6 +55,7 @@ from triplane.engine.fan_out import FanOutResults as FanOutResults
 from triplane.engine.lane import BareLane as BareLane
 from triplane.engine.lane import Turn as Turn
 from triplane.engine.run import Run as Run
+from triplane.engine.steering import Steered as Steered
 from triplane.ledger.memory import MemoryLedger as MemoryLedger
 from triplane.ledger.sqlite import SqliteLedger as SqliteLedger
 from triplane.ledger.sqlite import open_ledger as open_ledger

@@ -24,6 +24,8 @@ SECONDS = [
     "send_timeout",
     "first_event_timeout",
     "idle_timeout",
+    "steer_timeout",
+    "fork_timeout",
     "close_timeout",
     "close_grace",
     "websocket_retry_interval",

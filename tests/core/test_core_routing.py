@@ -35,7 +35,10 @@ def router(slow_lane="spill", lane_limit=MIB, limit=MIB) -> Router:
 
 def two(**limits) -> tuple[Router, Mailbox, Mailbox]:
     r = router(**limits)
-    return r, r.open("a", asked=True), r.open("b", asked=True)
+    a, b = r.open("a"), r.open("b")
+    r.ask(a)
+    r.ask(b)
+    return r, a, b
 
 
 def test_frames_go_to_their_lanes_in_order() -> None:

@@ -169,10 +169,12 @@ async def test_a_run_comes_back_to_its_websocket_once_its_requests_are_small_aga
     assert [3000, 1, 1] == executed
 
 
-async def test_a_server_that_takes_less_than_it_should_is_remembered(bench, autojump_clock) -> None:
+@pytest.mark.parametrize("wire", ["trio-websocket", "websockets"])
+async def test_a_server_that_takes_less_than_it_should_is_remembered(bench, autojump_clock, wire) -> None:
     """A close with 1009 is no loss like another: the same bytes would meet it again over a WebSocket."""
     agent, executed = make_agent()
-    async with bench(endpoint=ENDPOINT, max_message_size=2_000) as b:
+    endpoint = triplane.Endpoint("ws://memory/v1", transport="auto", wire=wire)
+    async with bench(endpoint=endpoint, max_message_size=2_000) as b:
         steps = await steps_of(b, agent, f'{" " * 3_000}\nCALL note {{"number": 1}}')
         again = await steps_of(b, AGENT, f"hello{' ' * 6_000}")
 

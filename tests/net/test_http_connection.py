@@ -197,18 +197,21 @@ async def test_the_tcp_connection_is_used_again(rig, autojump_clock) -> None:
     assert (1, 3) == (r.net.opened, r.connection.statistics().requests)
 
 
-async def test_an_answer_that_never_ends_costs_a_tcp_connection_and_no_more(rig, autojump_clock) -> None:
+@pytest.mark.parametrize("is_given_back", [True, False])
+async def test_an_answer_that_never_ends_costs_a_tcp_connection_and_no_more(
+    rig, autojump_clock, is_given_back
+) -> None:
     r = rig()
     first = await r.open()
     await r.ask(first)
     await first.say(CHUNKED + chunk(b"data: x\n\n"))
     assert ("x",) == await r.connection.receive()
-    r.connection.end_use()
-    await trio.sleep(1)
+    if is_given_back:
+        r.connection.end_use()
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(r.connection.send, CREATE)
-        await trio.testing.wait_all_tasks_blocked()
+        await trio.sleep(1)
         second = r.net.peers.popleft()
         await second.request()
     await second.say(CHUNKED + chunk(b"data: y\n\n"))

@@ -84,6 +84,32 @@ async def test_a_vendors_keepalive_tells_nothing_of_lanes(by_hand, nursery, auto
         nursery.start_soon(peer.answer)
 
 
+async def test_a_server_that_has_lost_its_lanes_is_found_out_again(by_hand, nursery, autojump_clock) -> None:
+    """Behind one address there may be servers of several versions."""
+    texts: list[str] = []
+
+    async def run(engine) -> None:
+        texts.append((await engine.run(AGENT, "hello")).text)
+
+    async with by_hand() as (engine, peers, _), trio.open_nursery() as runs:
+        runs.start_soon(run, engine)
+        peer = await peers.next()
+        await peer.text(end(1, (await request(peer))["stream_id"]))
+        await trio.testing.wait_all_tasks_blocked()
+        await peer.stream.aclose()
+        runs.start_soon(run, engine)
+        for _ in range(2):
+            peer = await peers.next()
+            assert "lane-1" == (await request(peer))["stream_id"]
+            await peer.text(end(2))
+        runs.start_soon(run, engine)
+        assert "stream_id" not in await request(peer)
+        await peer.text(end(3))
+        nursery.start_soon(peer.answer)
+
+    assert ["done"] * 3 == texts
+
+
 @pytest.mark.parametrize("lane", [None, "lane-1"])
 async def test_the_servers_age_limit_retires_the_connection(by_hand, nursery, autojump_clock, lane) -> None:
     """Without a name all lanes in flight hear of it; with one, the others finish first."""
@@ -150,6 +176,31 @@ async def test_what_came_before_the_end_of_the_connection_is_delivered(
             assert 1000 == caught.value.close.code
 
     assert [25, 25] == got
+
+
+async def test_what_tells_of_lanes_may_come_with_the_end_of_the_connection(
+    by_hand, nursery, autojump_clock
+) -> None:
+    async with by_hand() as (_engine, peers, lease):
+        mine = lease("mine")
+        async with trio.open_nursery() as takers:
+            takers.start_soon(mine.acquire)
+            peer = await peers.next()
+        lane = mine.lane
+        await lane.send(frame("response.create", lane.stream_id))
+        await peer.text(end(1, "lane-1"))
+        await peer.say(CloseConnection(1000))
+        await peer.stream.aclose()
+        await trio.testing.wait_all_tasks_blocked()
+
+        assert (end(1, "lane-1"),) == await lane.receive()
+        with pytest.raises(triplane.ConnectionLost):
+            await lane.receive()
+        # It is known now.
+        async with trio.open_nursery() as takers:
+            takers.start_soon(mine.acquire)
+            takers.start_soon(lease("another").acquire)
+            nursery.start_soon((await peers.next()).answer)
 
 
 @pytest.mark.parametrize("lanes", ["none", "named"])

@@ -92,7 +92,7 @@ class LogSide:
         for run in self.of_label(create.label):
             if run.claim(create):
                 return
-        raise Broken("write ahead", f"no log tells of {create}")
+        raise Broken("write ahead", f"no log tells, durably, of {create}")
 
 
 class RunSide:
@@ -177,6 +177,8 @@ class RunSide:
         for response in self.shadow.turn.responses:
             if response.status in ("completed", "incomplete"):
                 create = self._server.of_response.get(response.id or "")
+                if create is not None and create.connection in self._server.astray:
+                    continue
                 mine = (self.log.run_id, self.shadow.turns)
                 theirs = None if create is None else (create.run_id, create.turn)
                 require(
@@ -195,10 +197,10 @@ class RunSide:
         """Whether the log has told of this request, durably and before it was seen."""
         for sent in self.sent:
             body = sent.body
-            facts = (body.previous_response_id, body.items, body.size)
-            if not sent.arrived and facts == (create.parent, len(create.items), create.size):
-                durable = sent.record.sequence < self.log.durable_below
-                require("write ahead", durable, f"{create} was seen before {body} was durable")
+            facts = (body.previous_response_id, body.items, create.size and body.size)
+            # What is not durable yet cannot have been sent.
+            durable = sent.record.sequence < self.log.durable_below
+            if durable and not sent.arrived and facts == (create.parent, len(create.items), create.size):
                 sent.arrived = True
                 create.run_id, create.turn = self.log.run_id, body.turn
                 self._check_outputs(create)

@@ -73,6 +73,25 @@ class UndecodableFrame(_Entry):
 
 
 @attrs.frozen(repr=False)
+class ForkedFrom(_Entry):
+    """Where a run left another one.
+
+    Attributes:
+        run_id: The other run.
+        response_id: Its response that this run can continue, None if it sends the whole conversation.
+        connection: Where that response was made, else empty.
+        length: How many of the first input items that response covers.
+        stored: Whether the server stored it.
+    """
+
+    run_id: str
+    response_id: str | None = None
+    connection: str = ""
+    length: int = 0
+    stored: bool = False
+
+
+@attrs.frozen(repr=False)
 class RunStarted(_Entry):
     """A run began.
 
@@ -81,7 +100,8 @@ class RunStarted(_Entry):
         agent: The agent's name.
         model: The model it asks for.
         fingerprint: A digest of what the agent sends with every request, tools and instructions included.
-        input: The first input items.
+        input: The first input items; of a fork, the conversation that it inherits, and what was added to it.
+        forked_from: The run that this one is a fork of, else None.
     """
 
     type: ClassVar[str] = "triplane.run_started"
@@ -90,6 +110,7 @@ class RunStarted(_Entry):
     model: str
     fingerprint: str
     input: tuple[Item, ...]
+    forked_from: ForkedFrom | None = None
 
 
 @attrs.frozen(repr=False)
@@ -160,6 +181,24 @@ class SteerSent(_Entry):
     type: ClassVar[str] = "triplane.steer_sent"
     previous_response_id: str
     items: tuple[Item, ...]
+
+
+@attrs.frozen(repr=False)
+class SteersRequeued(_Entry):
+    """What became of some steers is not known any more; what they said is input for the next request.
+
+    Attributes:
+        turn: The turn.
+        reason: Why.
+        count: How many.
+        ambiguous: Whether the model may have begun to answer one of them.
+    """
+
+    type: ClassVar[str] = "triplane.steers_requeued"
+    turn: int
+    reason: RetractReason
+    count: int
+    ambiguous: bool
 
 
 @attrs.frozen(repr=False)
@@ -340,6 +379,7 @@ Body = (
     | RequestSent
     | TransportChanged
     | SteerSent
+    | SteersRequeued
     | FramesReceived
     | ResponseRetracted
     | DifferencesFound

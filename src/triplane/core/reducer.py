@@ -23,12 +23,14 @@ from .records import (
     RunEnded,
     RunStarted,
     SteerSent,
+    SteersRequeued,
     ToolFinished,
     ToolStarted,
     TransportChanged,
 )
+from .replay_input import unanswered_calls
 from .transport import Transport
-from .turn import TurnAccumulator
+from .turn import Steer, TurnAccumulator
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
     from triplane.protocol import ServerEvent
 
     from .accumulator import ResponseAccumulator
-    from .records import Item, Record, UndecodableFrame
+    from .records import ForkedFrom, Item, Record, UndecodableFrame
     from .turn import SteerState
 
 RunStatus = Literal["new", "waiting", "model", "tools", "completed", "incomplete", "failed", "cancelled"]
@@ -96,6 +98,7 @@ class RunState:
         response_id: The last finished response, else None.
         reason: Why it ended as it did: see `RunEnded`.
         transport: By which transport its requests go now.
+        steers: What became of the steers of the turn in hand, in the order in which they were sent.
     """
 
     run_id: str
@@ -113,6 +116,7 @@ class RunState:
     response_id: str | None
     reason: str
     transport: Transport = "websocket"
+    steers: tuple[Steer, ...] = ()
 
     @property
     def tool_seconds(self) -> float:
@@ -165,6 +169,10 @@ class RunReducer:
         self._responses_taken = 0
         self._steers_taken: set[int] = set()
         self._turn_taken = False
+        # How much of the history some response has answered.
+        self._answered = 0
+        # Where the turn in hand began: the length of the history, and the head there.
+        self._turn_began: tuple[int, ChainHead | None] = (0, None)
         # What the head was before the server put steers after it.
         self._head_before_steers: ChainHead | None = None
         # Input from outside waits until the conversation has come to a place where it may stand.
@@ -184,6 +192,22 @@ class RunReducer:
     def pending(self) -> list[ToolCall]:
         """The calls that have no outcome yet, once the turn is over."""
         return list(self._pending.values())
+
+    @property
+    def has_unanswered_input(self) -> bool:
+        """Whether the conversation holds something that the model has not answered: a run that ended would drop it."""
+        return len(self.history) > self._answered or bool(self._added)
+
+    def settled(self) -> tuple[tuple[Item, ...], ChainHead | None]:
+        """The conversation up to the last place where no call waits for its output, and the head there.
+
+        A fork begins there. What a running response has brought so far is no part of it, nor what a response brought
+        whose tools are running, nor input that waits for the next turn.
+        """
+        if unanswered_calls(self.history, self.history):
+            length, head = self._turn_began
+            return tuple(self.history[:length]), head
+        return tuple(self.history), self.head and (self._head_before_steers or self.head)
 
     @property
     def is_over(self) -> bool:
@@ -224,6 +248,8 @@ class RunReducer:
             case RequestSent():
                 if body.turn == self.turns:
                     self.replays += 1
+                else:
+                    self._turn_began = (len(self.history), self._head_before_steers or self.head)
                 self.turns = body.turn
                 self.bytes_up += body.size
                 self.status = "model"
@@ -238,11 +264,15 @@ class RunReducer:
                 self.run_id = body.run_id
                 self.status = "waiting"
                 self.history.extend(body.input)
+                self._inherit(body.forked_from)
             case InputAdded() | SteerSent():
                 # A steer that was sent too late is input for the next request.
                 self._added.extend(body.items)
                 if self.status in ("new", "waiting") or (self._turn_taken and not self._pending):
                     self._take_added()
+            case SteersRequeued():
+                self.turn.give_up_steers()
+                self._turn_went_on()
             case ResponseRetracted():
                 self._retract()
             case ConnectionDropped():
@@ -251,6 +281,12 @@ class RunReducer:
             case RunEnded():
                 self.status = body.status
                 self.reason = body.reason
+
+    def _inherit(self, origin: ForkedFrom | None) -> None:
+        if origin is not None and origin.length <= len(self.history):
+            self._answered = origin.length
+            if origin.response_id is not None:
+                self.head = ChainHead(origin.response_id, origin.connection, origin.length, origin.stored)
 
     def _begin_turn(self, previous_response_id: str | None, conversation: str | None = None) -> None:
         self.turn = TurnAccumulator(previous_response_id, conversation=conversation)
@@ -264,8 +300,12 @@ class RunReducer:
         while self._responses_taken < len(turn.responses) and turn.responses[self._responses_taken].is_over:
             self._response_ended(turn.responses[self._responses_taken])
             self._responses_taken += 1
-        self._take_steers("committed", "pending")
+        self._take_steers("committed")
+        self._hand_back("failed", "refused", "lost")
         if turn.is_over and not self._turn_taken:
+            # Until here a steer that waits for outputs may fail. It is answered with them and not by itself.
+            self._take_steers("pending")
+            self._answered = len(self.history)
             self._turn_taken = True
             self._turn_ended()
 
@@ -274,6 +314,7 @@ class RunReducer:
             self.usage = self.usage.plus(response.usage)
         if response.status in ("completed", "incomplete"):
             self.history.extend(response.output())
+            self._answered = len(self.history)
             self._head_before_steers = None
             if response.id is not None and self._request is not None:
                 request = self._request
@@ -281,30 +322,58 @@ class RunReducer:
                 self.head_lost = None
             else:
                 self.head = None
-        elif self.head is not None and (self._request is None or self._request.plan != "fork"):
-            # A same-lane error evicts the parent it referred to, one on another lane does not (OpenAI WebSocket-mode
-            # guide, "eviction"); and what a failed response leaves behind is documented nowhere. The next request
-            # stands on the log alone.
+        elif self.head is not None and not self._is_kept_by(response):
+            # What a failed response leaves behind is documented nowhere. The next request stands on the log alone.
             self.head = None
             self.head_lost = "head_evicted"
 
+    def _is_kept_by(self, response: ResponseAccumulator) -> bool:
+        """Whether the response that a request continued outlives the error that the request was answered with.
+
+        An error evicts it from its lane, unless the request was on another one (OpenAI WebSocket-mode guide,
+        "eviction"). If the error is about what the request continued, nothing is left to continue.
+        """
+        if self._request is None or self._request.plan != "fork":
+            return False
+        error = response.error
+        return error is None or (
+            error.code != "previous_response_not_found"
+            and error.param not in ("input", "previous_response_id")
+        )
+
     def _take_steers(self, *states: SteerState) -> None:
-        """What steers said joins the conversation where the server put it, or would have put it."""
-        for place, steer in enumerate(self.turn.steers):
-            if steer.state in states and place not in self._steers_taken:
-                self._steers_taken.add(place)
-                self.history.extend(steer.input or ())
-                if self.head is not None and steer.state in ("committed", "pending"):
-                    # The server has it, and would take it for another one if it came with the next request.
-                    self._head_before_steers = self._head_before_steers or self.head
-                    self.head = attrs.evolve(self.head, length=len(self.history))
+        """What steers said joins the conversation where the server put it."""
+        for steer in self._untaken_steers(states):
+            self.history.extend(steer.input or ())
+            if self.head is not None:
+                # The server has it, and would take it for another one if it came with the next request.
+                self._head_before_steers = self._head_before_steers or self.head
+                self.head = attrs.evolve(self.head, length=len(self.history))
+
+    def _hand_back(self, *states: SteerState) -> None:
+        """What steers said that came to nothing is input for the next request."""
+        for steer in self._untaken_steers(states):
+            self._added.extend(steer.input or ())
+
+    def _untaken_steers(self, states: tuple[SteerState, ...]) -> list[Steer]:
+        steers = self.turn.steers
+        places = [place for place, steer in enumerate(steers) if steer.state in states]
+        untaken = [place for place in places if place not in self._steers_taken]
+        self._steers_taken.update(untaken)
+        return [steers[place] for place in untaken]
 
     def _turn_ended(self) -> None:
-        if self.turn.response.status == "completed":
-            self._batch = self.turn.calls()
-            self._calls |= {call.call_id: call for call in self._batch}
-            # A call id that already has its outcome is answered from the log and never run again.
-            self._pending = {call.call_id: call for call in self._batch if call.call_id not in self.outcomes}
+        # A response that stopped early is the run's last, unless there is more to say: then its calls need outputs.
+        goes_on = self.turn.response.status == "completed" or (
+            self.turn.response.status == "incomplete" and self._added
+        )
+        self._take_calls(self.turn.calls() if goes_on else [])
+
+    def _take_calls(self, calls: list[ToolCall]) -> None:
+        self._batch = calls
+        self._calls |= {call.call_id: call for call in calls}
+        # A call id that already has its outcome is answered from the log and never run again.
+        self._pending = {call.call_id: call for call in calls if call.call_id not in self.outcomes}
         if self._pending:
             self.status = "tools"
         else:
@@ -324,11 +393,15 @@ class RunReducer:
 
     def _retract(self) -> None:
         # The server's queue of steers is not to be relied on any more; what they said is not to be lost.
-        self._take_steers("sent", "accepted")
+        self._hand_back("sent", "accepted")
         self.head = self._unsteered()
         self.status = "waiting"
+        # The turn's earlier responses stand, and their calls with them.
+        standing = [each for each in self.turn.responses if each.status in ("completed", "incomplete")]
+        calls = TurnAccumulator.calls_of(standing)
         self._begin_turn(None)
-        self._take_added()
+        self._turn_taken = True
+        self._take_calls(calls)
 
     def _forget_connection(self) -> None:
         self.head = self._unsteered()
@@ -355,6 +428,8 @@ class RunReducer:
             "head_before_steers": self._head_before_steers,
             "turn": self.turn.state(),
             "taken": [self._responses_taken, sorted(self._steers_taken), self._turn_taken],
+            "answered": self._answered,
+            "turn_began": self._turn_began,
             "pending": self.pending,
             "batch": self._batch,
             "added": self._added,
@@ -391,4 +466,5 @@ class RunReducer:
             response_id=self.head.response_id if self.head else None,
             reason=self.reason,
             transport=self.transport,
+            steers=tuple(self.turn.steers),
         )

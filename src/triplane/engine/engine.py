@@ -6,10 +6,9 @@ import os
 import random
 from collections.abc import Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, final
 
 import attrs
-import orjson
 import trio
 
 from triplane.core.errors import ConfigError, EngineClosed, TriplaneError
@@ -23,12 +22,16 @@ from triplane.net.statistics import PoolStatistics
 
 from .agent import Agent
 from .background import open_background
-from .driver import Driver, Surroundings
+from .driver import Driver
 from .fan_out import FanOutResults, fanned_out
 from .feed import Feed
+from .fork import NO_ORIGIN, Hold, Origin
 from .lane import BareLane
 from .routing import RoutedLease, Routes
 from .run import Run, driven
+from .run_input import as_items
+from .steering import SteeringSupport
+from .surroundings import Surroundings
 from .warm_up import warm_lanes
 
 if TYPE_CHECKING:
@@ -39,7 +42,7 @@ if TYPE_CHECKING:
     from triplane.core.reducer import RunState
     from triplane.core.store import Ledger
 
-    RunInput = str | Mapping[str, Any] | Sequence[Mapping[str, Any]]
+    from .run_input import RunInput
 
 
 @attrs.frozen
@@ -80,6 +83,7 @@ class Engine:
         self._pool = pool
         self._routes = Routes(pool, options)
         self._rng = rng
+        self._support = SteeringSupport()
         self._closed = False
         self._runs_active = 0
         self._runs_finished = 0
@@ -114,7 +118,7 @@ class Engine:
             TriplaneError: The run cannot go on; the receipt says what happened and what is safe next.
         """
         self._check_open()
-        run = self._new_run(agent, _as_items(run_input))
+        run = self._new_run(agent, as_items(run_input))
         await run._drive()  # noqa: SLF001  # made for this
         return run.result
 
@@ -125,7 +129,7 @@ class Engine:
         the block has not seen is raised when the block is left.
         """
         self._check_open()
-        return driven(self._new_run(agent, _as_items(run_input)))
+        return driven(self._new_run(agent, as_items(run_input)))
 
     def fan_out(
         self,
@@ -162,7 +166,7 @@ class Engine:
             raise ConfigError(
                 f"fan_out got {len(agents)} agents for {len(given)} inputs; give one for each, or one"
             )
-        jobs = [(each, _as_items(one)) for each, one in zip(agents, given, strict=True)]
+        jobs = [(each, as_items(one)) for each, one in zip(agents, given, strict=True)]
         return fanned_out(jobs, self._new_run, max_runs=max_runs, ordered=ordered)
 
     async def warm_up(self, agent: Agent, lanes: int = 1) -> int:
@@ -247,14 +251,20 @@ class Engine:
         finally:
             bare._leave()  # noqa: SLF001  # made for this
 
-    def _new_run(self, agent: Agent, items: tuple[Item, ...]) -> Run:
-        if not isinstance(agent, Agent):
-            raise ConfigError(f"what runs is an Agent, not {type(agent).__name__}: triplane.Agent(model, …)")
+    def _new_run(self, agent: Agent, items: tuple[Item, ...], origin: Origin = NO_ORIGIN) -> Run:
+        _check_agent(agent)
         run_id = f"run_{self._rng.getrandbits(96):024x}"
         feed = Feed(self._ledger.create(run_id), self._options.max_unread)
         lease = self._lease(agent, run_id)
-        surroundings = Surroundings(self._pool, self._options, self._rng, self)
-        return Run(Driver(run_id, agent, items, feed, lease, surroundings), feed, self._count)
+        surroundings = Surroundings(self._pool, self._options, self._rng, self, self._support)
+        driver = Driver(run_id, agent, items, feed, lease, surroundings, origin)
+        return Run(driver, feed, self._count, self._fork)
+
+    def _fork(self, source: Driver, hold: Hold | None, agent: Agent, items: tuple[Item, ...]) -> Run:
+        self._check_open()
+        _check_agent(agent)
+        origin = source.leave(agent, agent.endpoint or self._endpoint, hold)
+        return self._new_run(agent, (*origin.items, *items), origin)
 
     def _lease(self, agent: Agent, label: str) -> RoutedLease:
         return self._routes.lease(agent.endpoint or self._endpoint, label, agent.transport)
@@ -272,25 +282,9 @@ class Engine:
         self._pool.close()
 
 
-def _as_items(run_input: object) -> tuple[Item, ...]:
-    """The input items for what a caller gave: copies, so that what is recorded stays as it was."""
-    if isinstance(run_input, str):
-        items: list[Item] = [{"type": "message", "role": "user", "content": run_input}]
-    elif isinstance(run_input, Mapping):
-        items = [dict(run_input)]
-    elif isinstance(run_input, Sequence) and not isinstance(run_input, (bytes, bytearray)) and run_input:
-        for place, item in enumerate(run_input):
-            if not isinstance(item, Mapping):
-                raise ConfigError(f"item {place} of a run's input is {type(item).__name__}, not a dict")
-        items = [dict(item) for item in run_input]
-    else:
-        given = "an empty list" if isinstance(run_input, Sequence) else type(run_input).__name__
-        raise ConfigError(f"a run's input is text, one input item as a dict, or a list of them, not {given}")
-    try:
-        copies: list[Item] = orjson.loads(orjson.dumps(items))
-    except TypeError as error:
-        raise ConfigError(f"a run's input must be what JSON can hold: {error}") from None
-    return tuple(copies)
+def _check_agent(agent: object) -> None:
+    if not isinstance(agent, Agent):
+        raise ConfigError(f"what runs is an Agent, not {type(agent).__name__}: triplane.Agent(model, …)")
 
 
 @asynccontextmanager

@@ -32,13 +32,25 @@ class TurnRequest:
     size: int
 
 
-def prepare(agent: Agent, run: RunReducer, lane: Lane) -> TurnRequest:
+def prepare(agent: Agent, run: RunReducer, lane: Lane, *, is_late: bool = False) -> TurnRequest:
     """The request for a run's next turn, on the lane in hand.
+
+    Args:
+        agent: Who answers.
+        run: The run.
+        lane: The lane in hand.
+        is_late: Whether what the run could continue is gone: it is a fork whose source did not wait any longer.
 
     Raises:
         RunFailed: The server is sure to refuse it.
     """
-    plan = plan_turn(run.history, run.head, lane.memory, agent.fingerprint, head_lost=run.head_lost)
+    plan = plan_turn(
+        run.history,
+        None if is_late else run.head,
+        lane.memory,
+        agent.fingerprint,
+        head_lost="head_evicted" if is_late else run.head_lost,
+    )
     if plan.kind == "refuse":
         raise RunFailed(
             f"the conversation holds calls that nobody has answered ({', '.join(plan.unanswered)}), which the"

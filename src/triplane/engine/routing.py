@@ -74,6 +74,11 @@ class RoutedLease:
         self.reason: TransportReason = "configured"
 
     @property
+    def endpoint(self) -> Endpoint:
+        """Where, whatever the transport."""
+        return self._endpoint
+
+    @property
     def usual(self) -> Transport:
         """By which transport requests go unless there is a reason."""
         return "http" if self._setting == "http" else "websocket"
@@ -93,6 +98,7 @@ class RoutedLease:
         *,
         head: str | None = None,
         fingerprint: str | None = None,
+        near: str | None = None,
         patient: bool = True,
         too_large: bool = False,
     ) -> Lane:
@@ -101,6 +107,7 @@ class RoutedLease:
         Args:
             head: See there.
             fingerprint: See there.
+            near: See there.
             patient: See there.
             too_large: Whether what is to be sent is too large for a WebSocket.
 
@@ -110,15 +117,15 @@ class RoutedLease:
             EngineClosed: See there.
         """
         if self.is_open and not too_large:
-            lane = await self._acquire_websocket(head, fingerprint, patient=patient)
+            lane = await self._acquire_websocket(head, fingerprint, near, patient=patient)
             if lane is not None:
                 return lane
         if self.is_open:
             self._switch("http", "request_too_large" if too_large else "websocket_unsupported")
-        return await self._lease.acquire(head=head, fingerprint=fingerprint, patient=patient)
+        return await self._lease.acquire(head=head, fingerprint=fingerprint, near=near, patient=patient)
 
     async def _acquire_websocket(
-        self, head: str | None, fingerprint: str | None, *, patient: bool
+        self, head: str | None, fingerprint: str | None, near: str | None, *, patient: bool
     ) -> Lane | None:
         """A lane of a WebSocket, or None where there is none. Not always a checkpoint."""
         lane = self._lease.lane
@@ -127,7 +134,7 @@ class RoutedLease:
             return None
         self._switch("websocket", "websocket_again")
         try:
-            lane = await self._lease.acquire(head=head, fingerprint=fingerprint, patient=patient)
+            lane = await self._lease.acquire(head=head, fingerprint=fingerprint, near=near, patient=patient)
         except ConnectFailed as failure:
             interval = self._options.websocket_retry_interval
             if self._memory.note_failure(failure, trio.current_time(), interval):

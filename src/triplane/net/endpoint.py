@@ -22,6 +22,7 @@ Compression = Literal["deflate"]
 Region = Literal["us", "eu", "ae", "au", "in", "jp"]
 Service = Literal["openai", "azure", "xai"]
 LaneSupport = Literal["auto", "none", "named"]
+Steering = Literal["auto", "none"]
 
 _RESOURCE = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?\Z")
 _HEADER_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
@@ -206,6 +207,8 @@ class Endpoint:
         max_age: Seconds after which a connection is replaced, at the end of the turn in hand; up to a tenth earlier, so
             that connections do not all go at once. None: never. By default 55 minutes, since OpenAI ends connections
             after 60 (OpenAI WebSocket-mode guide).
+        steering: ``"auto"``: a run steers responses by ``response.steer`` until the server shows that it does not know
+            it; ``"none"``: what steers say goes with the next request.
         proxy: The URL of an HTTP proxy, such as ``http://name:password@host:3128``; None to connect directly;
             ``"environment"`` for what ``HTTPS_PROXY``, ``HTTP_PROXY``, ``ALL_PROXY`` and ``NO_PROXY`` say.
         ssl_context: For ``wss``; by default one context with the system's authorities, built once for an engine.
@@ -227,6 +230,7 @@ class Endpoint:
     transport: TransportSetting = attrs.field(default="websocket", kw_only=True, validator=check_transport)
     lanes: LaneSupport = attrs.field(default="auto", kw_only=True, validator=_one_of("auto", "none", "named"))
     max_age: float | None = attrs.field(default=55 * 60.0, kw_only=True, validator=_check_age)
+    steering: Steering = attrs.field(default="auto", kw_only=True, validator=_one_of("auto", "none"))
     proxy: str | None = attrs.field(default="environment", repr=False, kw_only=True, validator=_check_proxy)
     ssl_context: ssl.SSLContext | None = attrs.field(
         default=None, repr=False, kw_only=True, validator=_check_context
@@ -381,12 +385,12 @@ class Endpoint:
             raise ConfigError(f"{resource!r} cannot be the name of an Azure resource")
         if path == "":
             base = base.rstrip("/") + "/openai/v1"
-        return cls(base, api_key=api_key, refresh_key=refresh_key, lanes="none")
+        return cls(base, api_key=api_key, refresh_key=refresh_key, lanes="none", steering="none")
 
     @classmethod
     def xai(cls, api_key: str) -> Endpoint:
         """The endpoint of xAI, which ends connections after 25 minutes (xAI WebSocket-mode guide). It has no lanes."""
-        return cls("https://api.x.ai/v1", api_key=api_key, lanes="none", max_age=24 * 60.0)
+        return cls("https://api.x.ai/v1", api_key=api_key, lanes="none", steering="none", max_age=24 * 60.0)
 
     @classmethod
     def local(cls, port: int, *, api_key: str | None = None) -> Endpoint:

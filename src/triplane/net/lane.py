@@ -90,6 +90,11 @@ class Lane:
         return self.state != "gone" and self._connection.is_usable
 
     @property
+    def is_duplex(self) -> bool:
+        """Whether something can be said on it while an answer is being read: not over HTTP."""
+        return self.transport == "websocket"
+
+    @property
     def is_shared(self) -> bool:
         """Whether other lanes are on its connection, so that whoever does not read it holds nothing up.
 

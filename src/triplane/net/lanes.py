@@ -47,7 +47,8 @@ class Lanes:
         options: `lanes_per_connection`, `drain_timeout` and the bounds of what may wait.
         has_lanes: Whether the server knows ``stream_id``; None to find out.
         on_change: Called when a lane became free or is gone.
-        on_known: Called once it is known whether the server has lanes, unless it was known before.
+        on_known: Called once it is known whether the server has lanes, unless it was known before; with None when that
+            was wrong.
     """
 
     def __init__(
@@ -57,7 +58,7 @@ class Lanes:
         *,
         has_lanes: bool | None = False,
         on_change: Callable[[], None],
-        on_known: Callable[[bool], None],
+        on_known: Callable[[bool | None], None],
     ) -> None:
         self.connection = connection
         connection.on_retired = self.retire
@@ -223,9 +224,10 @@ class Lanes:
             return
         self._is_probe = False
         self._probe = None
-        (lane,) = self._lanes or (None,)
-        if lane is None:
+        if not self.connection.is_usable:
+            # No new lane will be wanted here, and there may be no task any more that could read for this one.
             return
+        (lane,) = self._lanes
         if not has_lanes:
             lane.stream_id = None
             return
@@ -284,7 +286,18 @@ class Lanes:
 
     def _new_demultiplexer(self) -> Demultiplexer:
         assert isinstance(self.connection, Connection), "over HTTP there is one lane"
-        return Demultiplexer(self.connection, self._options, on_lost=self._inbox_lost, on_retire=self.retire)
+        return Demultiplexer(
+            self.connection,
+            self._options,
+            on_lost=self._inbox_lost,
+            on_retire=self.retire,
+            on_doubt=self._doubt,
+        )
+
+    def _doubt(self) -> None:
+        # What one connection found out does not hold for another: the servers behind an address may differ.
+        if self.connection.endpoint.lanes == "auto":
+            self._on_known(None)
 
     def _start_demultiplexing(self, demultiplexer: Demultiplexer) -> None:
         self._nursery.start_soon(demultiplexer.run, name=f"demultiplexer of {self.connection.name}")

@@ -214,8 +214,10 @@ class Pool:
             return False
         return {"none": False, "named": True, "auto": None}[endpoint.lanes]
 
-    def _found_out(self, place: Place, *, has_lanes: bool) -> None:
+    def _found_out(self, place: Place, *, has_lanes: bool | None) -> None:
         place.has_lanes = has_lanes
+        if has_lanes is None:
+            return
         for lanes in place.connections:
             lanes.hear_of(has_lanes=has_lanes)
         self._replan(place)
