@@ -63,7 +63,7 @@ class SqliteLedger:
         self.changed = trio.Event()
         self._busy_timeout = busy_timeout
         self._token = trio.lowlevel.current_trio_token()
-        self._writer = Writer(
+        self.writer = Writer(
             path, sync, busy_timeout, claim_seconds, new_owner(), clock, self._note, self._token
         )
         self._process = os.getpid()
@@ -102,8 +102,8 @@ class SqliteLedger:
 
         The claim of an engine that is known to be dead, since it ran on this machine, counts for nothing.
         """
-        take = partial(take_claim, self._writer, run_id=run_id)
-        claim, run = await self._ask(take, "claim", undo=lambda taken: self._give_back(taken[0]))
+        take = partial(take_claim, self.writer, run_id=run_id)
+        claim, run = await self.ask(take, "claim", undo=lambda taken: self._give_back(taken[0]))
         return self._log(claim, run.records, run.head)
 
     async def open(self, run_id: str) -> RunLog:
@@ -134,9 +134,9 @@ class SqliteLedger:
             ConfigError: There is no such run.
             LedgerFailed: Somebody has the claim to it, or the file could not be written.
         """
-        await self._ask(partial(remove_run, self._writer, run_id=run_id), "write")
+        await self.ask(partial(remove_run, self.writer, run_id=run_id), "write")
 
-    # What follows is for the logs.
+    # What follows is for the logs and for upkeep.
 
     def check_writable(self) -> None:
         """Raise if nothing can be appended now."""
@@ -146,11 +146,11 @@ class SqliteLedger:
 
     def enqueue(self, entry: Entry) -> int:
         """Give something to the writing thread; returns its ticket for `written`. Not a checkpoint."""
-        self._writer.entries.append(entry)
+        self.writer.entries.append(entry)
         self._enqueued += 1
         if not self._rung:
             self._rung = True
-            self._writer.ring("soon")
+            self.writer.ring("soon")
         return self._enqueued
 
     def release(self, claim: Claim) -> int:
@@ -168,7 +168,7 @@ class SqliteLedger:
         while self._written < ticket:
             self._check_open("write")
             settled = self._settled
-            self._writer.ring("now")
+            self.writer.ring("now")
             await settled.wait()
             if self._written < ticket <= self._tried and self._failure is not None:
                 raise self._failure.again()
@@ -243,7 +243,7 @@ class SqliteLedger:
             )
             raise LedgerFailed(words, path=self.path, operation=operation, reason="forked")
 
-    async def _ask(
+    async def ask(
         self,
         work: Callable[[sqlite3.Connection], T],
         operation: LedgerOperation,
@@ -260,7 +260,7 @@ class SqliteLedger:
         def job() -> None:
             try:
                 with trouble(self.path, operation):
-                    answer.append(work(self._writer.connection()))
+                    answer.append(work(self.writer.connection()))
             except BaseException as failure:  # noqa: BLE001  # raised where it was asked for
                 failures.append(failure)
             with suppress(trio.RunFinishedError):
@@ -271,7 +271,7 @@ class SqliteLedger:
             if not waiting and answer:
                 undo(answer[0])
 
-        self._writer.ask(job)
+        self.writer.ask(job)
         try:
             await answered.wait()
         finally:
@@ -301,16 +301,16 @@ class SqliteLedger:
             self._over.set()
         self._rung = self._enqueued > outcome.tried
         if self._rung:
-            self._writer.ring("soon")
+            self.writer.ring("soon")
 
     async def _open(self, sync: Sync) -> None:
         connection = await trio.to_thread.run_sync(open_file, self.path, sync, self._busy_timeout)
-        self._writer.start(connection)
+        self.writer.start(connection)
 
     async def _close(self) -> None:
         """Write what is left, give the claims back and end the thread, as far as that is possible in time."""
         self._closed = True
-        self._writer.ring("stop")
+        self.writer.ring("stop")
         with trio.CancelScope(shield=True, relative_deadline=self._busy_timeout + _CLOSE_GRACE):
             await self._over.wait()
         connections: list[Any] = [*self._idle, self._watcher]

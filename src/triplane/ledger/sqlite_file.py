@@ -173,6 +173,8 @@ def _check_magic(path: str) -> None:
 
 
 def _prepare(connection: sqlite3.Connection, path: str) -> None:
+    # Counts for a file that is made now; deleted runs then make it smaller.
+    connection.execute("PRAGMA auto_vacuum = incremental")
     with transaction(connection, "EXCLUSIVE"):
         if not _value(connection, "SELECT count(*) FROM sqlite_schema") and not _value(
             connection, "PRAGMA application_id"
