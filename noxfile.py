@@ -173,8 +173,8 @@ def fuzz(session: nox.Session) -> None:
     name, options = "frames", session.posargs
     if options and not options[0].startswith("-"):
         name, *options = options
-    if name not in ("frames", "server"):
-        session.error(f"There is nothing to feed by the name of {name!r}. There are: frames, server.")
+    if name not in ("frames", "server", "ledger"):
+        session.error(f"There is nothing to feed by the name of {name!r}. There are: frames, server, ledger.")
     session.install("-e", ".", *dependencies("test"))
     session.run("python", f"scripts/fuzz_{name}.py", *options)
 

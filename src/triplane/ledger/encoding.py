@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import re
 from functools import cache
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 import attrs
 import orjson
@@ -82,8 +82,7 @@ class _KindOf(dict[type, Kind]):
 _KIND_OF = _KindOf()
 
 
-@attrs.frozen
-class Encoded:
+class Encoded(NamedTuple):
     """A body as it is stored."""
 
     kind: str
@@ -125,9 +124,14 @@ def decode(encoded: Encoded) -> Body:
 def _frames(body: FramesReceived) -> bytes:
     # Raw, after a line that says how long each is: quoting costs more than all the rest, and a frame that is stored
     # as it came can be looked for in the file.
-    texts = [frame.encode("utf-8", "surrogatepass") for frame in body.frames]
-    head = _json({"connection": body.connection, "frames": [len(text) for text in texts]})
-    return b"".join((head, b"\n", *texts))
+    frames = body.frames
+    whole = "".join(frames)
+    data = whole.encode("utf-8", "surrogatepass")
+    if len(data) == len(whole):
+        lengths = list(map(len, frames))
+    else:
+        lengths = [len(frame.encode("utf-8", "surrogatepass")) for frame in frames]
+    return _json({"connection": body.connection, "frames": lengths}) + b"\n" + data
 
 
 def _frames_from(data: bytes) -> FramesReceived:

@@ -160,15 +160,21 @@ class SqliteLedger:
         return self.enqueue(Entry(claim, None))
 
     async def written(self, ticket: int) -> None:
-        """Return once what has this ticket is in the file. A checkpoint only if it waits.
+        """Return once what has this ticket is in the file. A checkpoint.
 
         Raises:
             LedgerFailed, LedgerCorrupt: An attempt to write it has failed. It is tried again with the next one.
         """
+        if self._written >= ticket:
+            await trio.lowlevel.checkpoint()
         while self._written < ticket:
             self._check_open("write")
             settled = self._settled
-            self.writer.ring("now")
+            if ticket > self._tried:
+                self.writer.want(ticket)
+            else:
+                # It has failed before; this asks for another attempt.
+                self.writer.ring("now")
             await settled.wait()
             if self._written < ticket <= self._tried and self._failure is not None:
                 raise self._failure.again()

@@ -135,7 +135,9 @@ def open_file(path: str, sync: Sync, busy_timeout: float) -> sqlite3.Connection:
         try:
             _until(time.monotonic() + busy_timeout, lambda: _prepare(connection, path))
             connection.execute(f"PRAGMA synchronous = {sync}")
-            # One that a power failure cuts off is as good as one that was never appended to.
+            # The last page of each run is written with every group: the longer until all are copied into the file, the
+            # fewer of them are copied in vain.
+            connection.execute("PRAGMA wal_autocheckpoint = 4000")
             connection.execute("PRAGMA journal_size_limit = 67108864")
         except BaseException:
             connection.close()
@@ -173,8 +175,10 @@ def _check_magic(path: str) -> None:
 
 
 def _prepare(connection: sqlite3.Connection, path: str) -> None:
-    # Counts for a file that is made now; deleted runs then make it smaller.
-    connection.execute("PRAGMA auto_vacuum = incremental")
+    if not _value(connection, "PRAGMA page_count"):
+        # Of a file that is made now. Deleted runs then make it smaller; and a read from the socket fits a page.
+        connection.execute("PRAGMA page_size = 8192")
+        connection.execute("PRAGMA auto_vacuum = incremental")
     with transaction(connection, "EXCLUSIVE"):
         if not _value(connection, "SELECT count(*) FROM sqlite_schema") and not _value(
             connection, "PRAGMA application_id"
@@ -292,13 +296,31 @@ def find_run(connection: sqlite3.Connection, path: str, run_id: str) -> RunRow:
             raise LedgerCorrupt(f"{path!r} is damaged: its index of runs is wrong", path=path, offset=0)
         check_totals(connection, path)
         raise ConfigError(f"this ledger has no run {run_id!r}")
+    return _run_row(row)
+
+
+def _run_row(row: tuple[Any, ...]) -> RunRow:
+    """A row of the table of runs.
+
+    Raises:
+        ValueError: It holds what nobody wrote there.
+    """
+    run, run_id, began, records, head, token, owner, deadline = row
+    if (
+        [type(each) for each in (run, run_id, began, records, head, token)]
+        != [int, str, float, int, bytes, int]
+        or not isinstance(owner, str | None)
+        or not isinstance(deadline, float | None)
+        or records < 0
+    ):
+        raise ValueError(f"its row of run {run!r} is not one")
     return RunRow(*row)
 
 
 def all_runs(connection: sqlite3.Connection, path: str) -> list[RunRow]:
     """Every run in the order in which they began."""
     check_totals(connection, path)
-    return [RunRow(*row) for row in connection.execute(f"{_RUN} ORDER BY run")]
+    return [_run_row(row) for row in connection.execute(f"{_RUN} ORDER BY run")]
 
 
 def check_totals(connection: sqlite3.Connection, path: str) -> None:

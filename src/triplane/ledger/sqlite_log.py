@@ -86,7 +86,6 @@ class SqliteLog:
 
     async def durable(self) -> None:
         """See `ClaimedLog.durable`."""
-        await trio.lowlevel.checkpoint()
         await self._ledger.written(self._ticket)
         if self._failure is not None:
             raise self._failure.again()

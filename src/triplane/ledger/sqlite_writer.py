@@ -16,19 +16,19 @@ import time
 from collections import deque
 from contextlib import suppress
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any, Literal, final
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, final
 
 import attrs
 import trio
 
 from triplane.core.errors import LedgerFailed, TriplaneError
 
-from .chain import Row
 from .sqlite_file import open_file, run_base, transaction, trouble
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
+    from .chain import Row
     from .sqlite_file import Sync
 
     Order = Literal["soon", "now", "stop"]
@@ -60,8 +60,7 @@ class Claim:
     is_lost: bool = False
 
 
-@attrs.frozen
-class Entry:
+class Entry(NamedTuple):
     """Something for the thread to write: a record, or that a claim is given back."""
 
     claim: Claim
@@ -132,6 +131,8 @@ class Writer:
         self.clock = clock
         self.claim_seconds = claim_seconds
         self.entries: deque[Entry] = deque()
+        self._wanted = 0
+        self._is_idle = False
         self._sync: Sync = sync
         self._busy_timeout = busy_timeout
         self._report = report
@@ -154,6 +155,17 @@ class Writer:
     def ring(self, order: Order) -> None:
         """Say that there is something to do. Called in Trio's thread; never blocks."""
         self._bell.put(order)
+
+    def want(self, ticket: int) -> None:
+        """Say that somebody waits for the entry of this number. Called in Trio's thread; never blocks.
+
+        The thread looks at what is wanted before it goes to sleep, so a busy one need not be rung for: with many runs
+        that is most of the time.
+        """
+        self._wanted = max(self._wanted, ticket)
+        if self._is_idle:
+            self._is_idle = False
+            self._bell.put("now")
 
     def ask(self, job: Callable[[], None]) -> None:
         """Have something else done between two groups, in the thread. It must not raise."""
@@ -207,12 +219,15 @@ class Writer:
     def _wait(self) -> bool:
         """Wait until there is something to do. Returns whether that is to stop."""
         orders: set[Order] = set()
+        self._is_idle = True
         with suppress(Empty):
-            orders.add(self._bell.get(timeout=self.claim_seconds / 3))
-            if orders == {"soon"}:
-                orders.add(self._bell.get(timeout=LINGER))
+            if self._wanted <= self._taken:
+                orders.add(self._bell.get(timeout=self.claim_seconds / 3))
+                if orders == {"soon"} and self._wanted <= self._taken:
+                    orders.add(self._bell.get(timeout=LINGER))
             while True:
                 orders.add(self._bell.get_nowait())
+        self._is_idle = False
         return "stop" in orders
 
     def _attempt(self) -> bool:
@@ -250,63 +265,71 @@ class Writer:
                 batch.append(entry.row)
         values: list[Any] = []
         with transaction(connection, "IMMEDIATE"):
-            for claim, batch in rows.items():
-                if not batch or claim.is_lost:
-                    continue
-                run = self._advance(connection, claim, batch)
-                if isinstance(run, LedgerFailed):
-                    done.lost[claim] = run
-                    done.over.append(claim)
-                    continue
-                done.runs[claim] = run
-                done.last[claim] = batch[-1].sequence
+            self._advance(connection, {claim: batch for claim, batch in rows.items() if batch}, done)
+            for claim, run in done.runs.items():
                 base = run_base(run)
-                for row in batch:
-                    encoded = row.encoded
-                    values += (
-                        base + row.sequence,
-                        row.at,
-                        encoded.kind,
-                        encoded.version,
-                        encoded.essential,
-                        encoded.data,
-                        row.digest,
-                    )
-            _insert(connection, values)
+                for sequence, at, encoded, digest in rows[claim]:
+                    values += (base + sequence, at, *encoded, digest)
+            for _ in _in_batches(connection, _INSERT, values, 7):
+                pass
             for claim in done.over:
                 run_number = done.runs.get(claim, claim.run)
                 if run_number is not None:
                     _give_back(connection, run_number, claim.token)
         return done
 
-    def _advance(self, connection: sqlite3.Connection, claim: Claim, batch: list[Row]) -> int | LedgerFailed:
-        """Put the run's row forward, which nobody can do but whoever has the claim. Returns its number."""
-        first, end = batch[0].sequence, batch[-1]
-        if claim.run is not None:
-            moved = connection.execute(
-                "UPDATE runs SET records = ?, head = ? WHERE run = ? AND token = ? AND records = ?",
-                (end.sequence + 1, end.digest, claim.run, claim.token, first),
-            ).rowcount
-            return claim.run if moved else self._lost(claim, "claim_lost")
+    def _advance(self, connection: sqlite3.Connection, rows: dict[Claim, list[Row]], done: _Done) -> None:
+        """Put the rows of the runs forward, which nobody can do but whoever has the claim."""
+        moved: list[Claim] = []
+        values: list[Any] = []
+        for claim, batch in rows.items():
+            if claim.is_lost:
+                continue
+            if claim.run is None:
+                self._begin(connection, claim, batch[-1], done)
+                continue
+            moved.append(claim)
+            values += (claim.run, batch[-1].sequence + 1, batch[-1].digest, claim.token, batch[0].sequence)
+        count = sum(cursor.rowcount for cursor in _in_batches(connection, _ADVANCE, values, 5))
+        lost = set() if count == len(moved) else self._stale(connection, moved, rows)
+        for claim in moved:
+            if claim in lost:
+                done.lost[claim] = self._lost(claim, "claim_lost")
+                done.over.append(claim)
+            else:
+                assert claim.run is not None
+                done.runs[claim] = claim.run
+                done.last[claim] = rows[claim][-1].sequence
+
+    def _begin(self, connection: sqlite3.Connection, claim: Claim, last: Row, done: _Done) -> None:
+        """Make the row of a run."""
+        deadline = self.clock() + self.claim_seconds
         made = connection.execute(
             "INSERT INTO runs (run_id, began, records, head, token, owner, deadline)"
             " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-            (
-                claim.run_id,
-                claim.began,
-                end.sequence + 1,
-                end.digest,
-                claim.token,
-                self.owner,
-                self.clock() + self.claim_seconds,
-            ),
+            (claim.run_id, claim.began, last.sequence + 1, last.digest, claim.token, self.owner, deadline),
         )
         if not made.rowcount:
-            return self._lost(claim, "exists")
+            done.lost[claim] = self._lost(claim, "exists")
+            done.over.append(claim)
+            return
         connection.execute("UPDATE totals SET runs = runs + 1")
         self._claims[claim] = None
         assert made.lastrowid is not None
-        return made.lastrowid
+        done.runs[claim] = made.lastrowid
+        done.last[claim] = last.sequence
+
+    def _stale(
+        self, connection: sqlite3.Connection, moved: list[Claim], rows: dict[Claim, list[Row]]
+    ) -> set[Claim]:
+        """Of these claims those that are not the latest any more."""
+        heads = dict(
+            connection.execute(
+                f"SELECT run, head FROM runs WHERE run IN ({','.join('?' * len(moved))})",  # noqa: S608
+                [claim.run for claim in moved],
+            ).fetchall()
+        )
+        return {claim for claim in moved if heads.get(claim.run) != rows[claim][-1].digest}
 
     def _lost(self, claim: Claim, reason: Literal["claim_lost", "exists"]) -> LedgerFailed:
         words = {
@@ -342,16 +365,24 @@ class Writer:
             self._token.run_sync_soon(self._report, outcome)
 
 
-def _insert(connection: sqlite3.Connection, values: list[Any]) -> None:
+_INSERT = "INSERT INTO records VALUES {}"
+_ADVANCE = (
+    "UPDATE runs SET records = new.column2, head = new.column3 FROM (VALUES {}) AS new"
+    " WHERE run = new.column1 AND token = new.column4 AND records = new.column5"
+)
+
+
+def _in_batches(
+    connection: sqlite3.Connection, statement: str, values: list[Any], width: int
+) -> Iterator[sqlite3.Cursor]:
     at = 0
     for many in _AT_ONCE:
-        width = many * 7
-        if len(values) - at < width:
+        if len(values) - at < many * width:
             continue
-        statement = f"INSERT INTO records VALUES {','.join(['(?,?,?,?,?,?,?)'] * many)}"  # noqa: S608
-        while len(values) - at >= width:
-            connection.execute(statement, values[at : at + width])
-            at += width
+        whole = statement.format(",".join([f"({','.join('?' * width)})"] * many))
+        while len(values) - at >= many * width:
+            yield connection.execute(whole, values[at : at + many * width])
+            at += many * width
 
 
 def _give_back(connection: sqlite3.Connection, run: int, token: int) -> None:

@@ -211,7 +211,7 @@ def _check(connection: sqlite3.Connection, path: str) -> list[Damage]:
 
 
 def _check_run(connection: sqlite3.Connection, run: RunRow) -> Damage | None:
-    previous, good = seed(run.run_id), 0
+    previous, good, may_be_torn = seed(run.run_id), 0, True
     try:
         while good < run.records:
             rows = read_rows(connection, run.run, good, min(_BATCH, run.records - good))
@@ -220,12 +220,15 @@ def _check_run(connection: sqlite3.Connection, run: RunRow) -> Damage | None:
                 previous, good = row.digest, good + 1
             if not rows:
                 raise BrokenChainError(good, "is missing")
-        if previous != run.head and run.records:
+        # All are good, and the run's row says otherwise: which of them is right cannot be known.
+        may_be_torn = False
+        if previous != run.head:
             raise BrokenChainError(good - 1, "is not the one that was written last")
         if read_rows(connection, run.run, run.records, 1):
             raise BrokenChainError(good, "is there and was never written")
     except BrokenChainError as error:
-        return Damage(run.run_id, good, str(error), is_tail=not _goes_on(connection, run, good))
+        is_tail = may_be_torn and not _goes_on(connection, run, good)
+        return Damage(run.run_id, error.sequence, str(error), is_tail)
     return None
 
 

@@ -1,0 +1,167 @@
+"""A damaged file is told from a whole one; `nox -s fuzz -- ledger` damages a hundred thousand."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import mutations
+import pytest
+
+import triplane
+from triplane.core.errors import ConfigError, LedgerCorrupt, LedgerFailed
+from triplane.core.records import InputAdded, RunEnded, RunStarted
+from triplane.ledger import upkeep
+
+
+def test_no_damage_makes_a_wrong_state(tmp_path: Path) -> None:
+    verdicts = mutations.fuzz(tmp_path, 60, 7)
+
+    assert {"corrupt", "same", "older"} >= set(verdicts)
+    assert verdicts["corrupt"] > 10
+
+
+@pytest.fixture
+async def path(tmp_path: Path) -> Path:
+    """A ledger with a run of ten records."""
+    path = tmp_path / "runs.db"
+    async with triplane.open_ledger(path) as ledger:
+        log = ledger.create("run_1")
+        log.append(RunStarted("run_1", "agent", "model", "f", ()))
+        for number in range(8):
+            log.append(InputAdded(({"n": number},)))
+        log.append(RunEnded("completed"))
+        await log.durable()
+    return path
+
+
+def change(path: Path, *statements: str) -> None:
+    with closing(sqlite3.connect(path)) as connection, connection:
+        for statement in statements:
+            connection.execute(statement)
+
+
+@pytest.mark.parametrize(
+    ("statement", "sequence"),
+    [
+        ("UPDATE records SET body = CAST(replace(body, '3', '4') AS BLOB) WHERE place & 255 = 4", 4),
+        ("UPDATE records SET at = at + 1 WHERE place & 255 = 0", 0),
+        ("UPDATE records SET essential = 0 WHERE place & 255 = 2", 2),
+        ("UPDATE records SET kind = 'still_waiting' WHERE place & 255 = 2", 2),
+        ("DELETE FROM records WHERE place & 255 = 5", 5),
+        ("DELETE FROM records WHERE place & 255 > 7", 8),
+        ("UPDATE runs SET records = 9", 8),
+        ("UPDATE runs SET run_id = 'run_2'", 0),
+    ],
+)
+async def test_where_it_is_damaged_is_told(path: Path, statement: str, sequence: int) -> None:
+    change(path, statement)
+    async with triplane.open_ledger(path) as ledger:
+        (run_id,) = await ledger.run_ids()
+        log = await ledger.open(run_id)
+        with pytest.raises(LedgerCorrupt, match="damaged") as caught:
+            await log.read(-1)
+        with pytest.raises(LedgerCorrupt):
+            _ = [record async for record in ledger.follow(run_id)]
+        (damage,) = await upkeep.check(ledger)
+
+    assert (str(path), sequence) == (caught.value.path, caught.value.offset)
+    assert (run_id, sequence) == (damage.run_id, damage.sequence)
+
+
+async def test_a_torn_end_is_cut_off_and_a_copy_kept(path: Path) -> None:
+    change(path, "UPDATE records SET digest = zeroblob(16) WHERE place & 255 > 6")
+    async with triplane.open_ledger(path) as ledger:
+        (cut,) = await upkeep.repair(ledger)
+        assert [] == await upkeep.check(ledger)
+        log = await ledger.claim("run_1")
+        assert 7 == log.append(RunEnded("cancelled")).sequence
+        await log.durable()
+        assert [*range(8)] == [record.sequence for record in await log.read(-1)]
+
+    assert ("run_1", 7, True) == (cut.run_id, cut.sequence, cut.is_tail)
+    copy = Path(f"{path}.before-repair")
+    assert 0o600 == copy.stat().st_mode & 0o777
+    async with triplane.open_ledger(copy) as before:
+        assert ["run_1"] == [damage.run_id for damage in await upkeep.check(before)]
+
+
+async def test_damage_in_the_middle_is_left_as_it_is(path: Path) -> None:
+    change(path, "UPDATE records SET at = 1 WHERE place & 255 = 4")
+    before = path.read_bytes()
+    async with triplane.open_ledger(path) as ledger:
+        assert [] == await upkeep.repair(ledger)
+        (damage,) = await upkeep.check(ledger)
+
+    assert not damage.is_tail
+    assert before == path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("statements", "offset", "words"),
+    [
+        (["PRAGMA user_version = 2"], 60, "a newer Triplane wrote it"),
+        (["PRAGMA application_id = 7"], 68, "another program"),
+        (["CREATE TABLE more (x)"], 100, "tables"),
+        (["DROP TABLE records"], 100, "tables"),
+    ],
+)
+async def test_other_files_are_refused_and_left_alone(
+    path: Path, statements, offset: int, words: str
+) -> None:
+    change(path, *statements)
+    before = path.read_bytes()
+    with pytest.raises(LedgerCorrupt, match=words) as caught:
+        async with triplane.open_ledger(path):
+            pass
+
+    assert (str(path), offset) == (caught.value.path, caught.value.offset)
+    assert before == path.read_bytes()
+
+
+async def test_what_is_no_database_is_refused_and_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("these are no runs")
+    with pytest.raises(LedgerCorrupt, match="not an SQLite file") as caught:
+        async with triplane.open_ledger(path):
+            pass
+
+    assert 0 == caught.value.offset
+    assert "these are no runs" == path.read_text()
+
+
+@pytest.mark.parametrize("name", ["", "a\0b", "missing/runs.db", "."])
+async def test_paths_that_cannot_be(tmp_path: Path, name: str) -> None:
+    path = f"{tmp_path}/{name}" if name not in ("", "a\0b") else name
+    with pytest.raises(ConfigError):
+        async with triplane.open_ledger(path):
+            pass
+
+
+async def test_a_link_is_not_followed(tmp_path: Path) -> None:
+    link = tmp_path / "link.db"
+    link.symlink_to(tmp_path / "elsewhere.db")
+    with pytest.raises(ConfigError, match="symbolic link"):
+        async with triplane.open_ledger(link):
+            pass
+
+    assert not (tmp_path / "elsewhere.db").exists()
+
+
+async def test_the_file_is_its_users_alone(path: Path) -> None:
+    assert 0o600 == path.stat().st_mode & 0o777
+
+
+async def test_a_file_that_is_a_folders_or_cannot_be_read(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_arguments: object) -> int:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("triplane.ledger.sqlite_file.os.open", refuse)
+    with pytest.raises(LedgerFailed, match="Permission denied") as caught:
+        async with triplane.open_ledger(path):
+            pass
+
+    assert ("open", "read_only") == (caught.value.operation, caught.value.reason)

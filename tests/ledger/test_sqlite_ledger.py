@@ -1,0 +1,278 @@
+"""The ledger on disk beyond what every store must do: processes, claims, groups, memory, what it says when it fails."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import sharing
+import trio
+
+import triplane
+from triplane.core.errors import ConfigError, LedgerFailed
+from triplane.core.records import FramesReceived, InputAdded, RunEnded, RunStarted
+from triplane.ledger import owner, sqlite_log, upkeep
+from triplane.ledger.export import as_atif, as_input, as_line
+
+STARTED = RunStarted("run_1", "agent", "model", "f", ({"role": "user", "content": "hello"},))
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "runs.db"
+
+
+def test_processes_share_a_file(path: Path) -> None:
+    """A sample; `nox -s sweep -- sharing` has eight of them for half a minute."""
+    total, wrong = sharing.share(path, 2, 0.3)
+
+    assert [] == wrong
+    assert total > 2 * sharing.RUNS
+
+
+async def test_an_engine_opens_the_file_that_it_is_given(bench, path: Path) -> None:
+    async with bench(ledger=path) as b:
+        state = await b.engine.run(triplane.Agent("m"), "SAY 3 a")
+    async with triplane.open_ledger(path) as ledger:
+        (run_id,) = await ledger.run_ids()
+        records = await (await ledger.open(run_id)).read(-1)
+        (summary,) = await upkeep.summaries(ledger)
+        # The engine has given the claim back.
+        assert 2 == (await ledger.claim(run_id)).token
+
+    assert state.run_id == run_id
+    assert RunEnded("completed") == records[-1].body
+    assert ("completed", 1, 0, len(records)) == (
+        summary.status,
+        summary.requests,
+        summary.tool_calls,
+        summary.records,
+    )
+
+
+CLAIM = """
+import sys, trio, triplane
+from triplane.core.records import InputAdded
+async def main():
+    async with triplane.open_ledger(sys.argv[1]) as ledger:
+        log = ledger.create("run_1")
+        log.append(InputAdded(({"n": 1},)))
+        await log.durable()
+        print("there", flush=True)
+        await trio.sleep_forever()
+trio.run(main)
+"""
+
+
+async def test_the_claim_of_a_process_that_was_killed_counts_for_nothing(path: Path) -> None:
+    process = subprocess.Popen([sys.executable, "-c", CLAIM, str(path)], stdout=subprocess.PIPE)
+    with process:
+        assert process.stdout is not None
+        assert b"there\n" == await trio.to_thread.run_sync(process.stdout.readline)
+        async with triplane.open_ledger(path) as ledger:
+            with pytest.raises(LedgerFailed, match="driven by another engine"):
+                await ledger.claim("run_1")
+            process.send_signal(signal.SIGKILL)
+            await trio.to_thread.run_sync(process.wait)
+            log = await ledger.claim("run_1")
+            assert [InputAdded(({"n": 1},))] == [record.body for record in await log.read(-1)]
+
+
+async def test_a_claim_ends_with_its_deadline_and_who_lost_it_cannot_write(path: Path) -> None:
+    """As if one of them had been stopped, or were on another machine."""
+    now = [1_000.0]
+    async with (
+        triplane.open_ledger(path, clock=lambda: now[0], claim_seconds=60) as first,
+        triplane.open_ledger(path, clock=lambda: now[0], claim_seconds=60) as second,
+    ):
+        log = first.create("run_1")
+        log.append(STARTED)
+        await log.durable()
+        now[0] += 59
+        with pytest.raises(LedgerFailed, match=r"1 s from now"):
+            await second.claim("run_1")
+        now[0] += 2
+        taken = await second.claim("run_1")
+        assert 2 == taken.token
+        taken.append(InputAdded(({"by": "second"},)))
+        await taken.durable()
+        log.append(InputAdded(({"by": "first"},)))
+        for _ in range(2):
+            with pytest.raises(LedgerFailed, match="taken over") as caught:
+                await log.durable()
+            assert "claim_lost" == caught.value.reason
+        with pytest.raises(LedgerFailed):
+            log.append(RunEnded("failed"))
+        taken.append(RunEnded("completed"))
+        await taken.durable()
+        bodies = [record.body for record in await (await second.open("run_1")).read(-1)]
+
+    assert [STARTED, InputAdded(({"by": "second"},)), RunEnded("completed")] == bodies
+
+
+def test_who_is_dead_is_known_of_this_machine_alone() -> None:
+    me = owner.new_owner()
+    machine, pid, started, _ = me.split("/")[0], *me.split("/")[1:]
+
+    assert not owner.is_dead(me)
+    assert owner.is_dead(f"{machine}/{pid}/1{started}/1")
+    assert not owner.is_dead(f"elsewhere/{pid}/1{started}/1")
+    for odd in ("", "x", f"{machine}/x/y/z", f"{machine}/{pid}//1"):
+        assert not owner.is_dead(odd)
+
+
+async def test_a_fork_cannot_use_it(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with triplane.open_ledger(path) as ledger:
+        log = ledger.create("run_1")
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "getpid", lambda: 1)
+            with pytest.raises(LedgerFailed, match="fork") as caught:
+                log.append(STARTED)
+        assert "forked" == caught.value.reason
+        assert 0 == log.append(STARTED).sequence
+
+
+async def test_after_it_was_left_it_says_so(path: Path) -> None:
+    async with triplane.open_ledger(path) as ledger:
+        log = ledger.create("run_1")
+        log.append(STARTED)
+    for attempt in (lambda: log.append(STARTED), lambda: ledger.create("run_2")):
+        with pytest.raises(LedgerFailed, match="was left"):
+            attempt()
+    for step in (lambda: ledger.open("run_2"), ledger.run_ids, lambda: ledger.claim("run_2")):
+        with pytest.raises(LedgerFailed, match="was left"):
+            await step()
+    log.release()
+
+
+async def test_leaving_writes_what_nobody_waited_for(path: Path) -> None:
+    with trio.CancelScope() as scope:
+        async with triplane.open_ledger(path) as ledger:
+            ledger.create("run_1").append(STARTED)
+            scope.cancel()
+            await trio.sleep(1)
+    async with triplane.open_ledger(path) as ledger:
+        assert [STARTED] == [record.body for record in await (await ledger.open("run_1")).read(-1)]
+
+
+async def test_other_processes_that_hold_the_file_are_waited_for_and_then_named(path: Path) -> None:
+    async with triplane.open_ledger(path, busy_timeout=0.05) as ledger:
+        log = ledger.create("run_1")
+        other = sqlite3.connect(path, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        log.append(STARTED)
+        with pytest.raises(LedgerFailed, match="busy_timeout") as caught:
+            await log.durable()
+        assert "locked" == caught.value.reason
+        other.execute("COMMIT")
+        other.close()
+        # Nothing is lost meanwhile.
+        log.append(RunEnded("completed"))
+        await log.durable()
+        assert 2 == len(await log.read(-1))
+
+
+async def test_a_log_that_is_written_leaves_memory(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite_log, "_TAIL", 10_000)
+    async with triplane.open_ledger(path) as ledger:
+        log = ledger.create("run_1")
+        for number in range(200):
+            log.append(FramesReceived("c1", (f'{{"type":"x","n":{number}}}' + " " * 1_000,)))
+            if number % 20 == 0:
+                await log.durable()
+        await log.durable()
+        assert len(log._tail) < 40
+        # What is not there any more comes from the file, and it is the same.
+        records = await log.read(-1)
+        assert [*range(200)] == [record.sequence for record in records]
+        assert records[-20:] == await log.read(179)
+
+
+async def test_what_is_redacted_reaches_no_reader_and_no_file(path: Path) -> None:
+    def redact(body):
+        if isinstance(body, InputAdded):
+            return InputAdded(({"content": "[removed]"},))
+        return body
+
+    async with triplane.open_ledger(path, redact=redact) as ledger:
+        log = ledger.create("run_1")
+        log.append(STARTED)
+        given = log.append(InputAdded(({"content": "canary-4711"},)))
+        await log.durable()
+        read = [record.body for record in await log.read(0)]
+        assert b"canary-4711" not in path.read_bytes() + Path(f"{path}-wal").read_bytes()
+
+    assert InputAdded(({"content": "canary-4711"},)) == given.body
+    assert [InputAdded(({"content": "[removed]"},))] == read
+
+
+@pytest.mark.parametrize(
+    "arguments", [{"sync": "maybe"}, {"busy_timeout": 0}, {"claim_seconds": float("nan")}]
+)
+async def test_arguments_that_cannot_be(path: Path, arguments) -> None:
+    with pytest.raises(ConfigError, match=next(iter(arguments))):
+        async with triplane.open_ledger(path, **arguments):
+            pass
+
+
+@pytest.mark.parametrize("sync", ["off", "normal", "full"])
+async def test_every_mode_writes(path: Path, sync) -> None:
+    async with triplane.open_ledger(path, sync=sync) as ledger:
+        log = ledger.create("run_1")
+        log.append(STARTED)
+        await log.durable()
+    async with triplane.open_ledger(path) as ledger:
+        assert ("run_1",) == await ledger.run_ids()
+
+
+async def test_runs_are_pruned_by_age_and_size_and_never_while_they_run(path: Path) -> None:
+    now = [1_000.0]
+    async with triplane.open_ledger(path, clock=lambda: now[0]) as ledger:
+        for number in range(4):
+            log = ledger.create(f"run_{number}")
+            log.append(InputAdded(({"x": "y" * 50_000},)))
+            await log.durable()
+            if number:
+                log.release()
+                await log.durable()
+            now[0] += 1
+        assert ["run_1"] == [run.run_id for run in await upkeep.prune(ledger, older_than=2.5)]
+        assert ["run_2"] == [run.run_id for run in await upkeep.prune(ledger, max_size=120_000)]
+        assert ("run_0", "run_3") == await ledger.run_ids()
+        assert [] == await upkeep.check(ledger)
+        with pytest.raises(LedgerFailed, match="driven"):
+            await ledger.remove("run_0")
+
+
+async def test_a_run_in_the_formats_of_others(bench, path: Path) -> None:
+    @triplane.tool(effect="read")
+    async def look(path: str) -> str:
+        """Look.
+
+        Args:
+            path: Where.
+        """
+        return f"seen {path}"
+
+    async with bench(ledger=path) as b:
+        state = await b.engine.run(triplane.Agent("m", tools=[look]), 'CALL look {"path": "x"}\nSAY 1 fine')
+        log = await b.engine.ledger.open(state.run_id)
+        records = await log.read(-1)
+
+    kinds = [item["type"] for item in as_input(records)]
+    assert ["message", "function_call", "function_call_output"] == kinds[:3]
+    made = as_atif(records)
+    assert ["user", "agent", "agent"] == [step["source"] for step in made["steps"]]
+    assert [1, 2, 3] == [step["step_id"] for step in made["steps"]]
+    (call,) = made["steps"][1]["tool_calls"]
+    assert ("look", {"path": "x"}) == (call["function_name"], call["arguments"])
+    (result,) = made["steps"][1]["observation"]["results"]
+    assert (call["tool_call_id"], "seen x") == (result["source_call_id"], result["content"])
+    assert state.usage.input_tokens == made["final_metrics"]["total_prompt_tokens"]
+    assert state.usage.input_tokens == sum(step["metrics"]["prompt_tokens"] for step in made["steps"][1:])
+    assert len(records) == len([as_line("r", record) for record in records])
