@@ -177,7 +177,9 @@ async def _read(
     try:
         async for event in run:
             count += 1
-            if isinstance(event, triplane.RequestSent | triplane.ResponseRetracted):
+            anew = isinstance(event, triplane.RequestSent | triplane.ResponseRetracted)
+            if anew or event.type == "response.created":
+                # A response that was steered is followed by another one without a request.
                 text = ""
             elif event.type in ("response.output_text.delta", "response.refusal.delta"):
                 text += event.delta
