@@ -73,7 +73,7 @@ async def test_two_warm_agents_have_two_lanes(bench, autojump_clock) -> None:
                 async with engine.open_run(agent, "x") as run:
                     await run.wait()
                 (sent,) = [
-                    each.body for each in run.log.read(-1) if isinstance(each.body, triplane.RequestSent)
+                    each.body for each in run.log.records if isinstance(each.body, triplane.RequestSent)
                 ]
                 assert "warm" == sent.plan
 

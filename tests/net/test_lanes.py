@@ -34,7 +34,7 @@ def stream_ids(b) -> list[str | None]:
 
 
 def plans(run) -> list[str]:
-    return [record.body.plan for record in run.log.read(-1) if isinstance(record.body, RequestSent)]
+    return [record.body.plan for record in run.log.records if isinstance(record.body, RequestSent)]
 
 
 # --- whether there are any
@@ -246,7 +246,7 @@ async def test_a_connection_that_dies_takes_all_its_lanes_and_all_runs_recover(b
                 nursery.start_soon(b.engine.run, AGENT, "SAY 20 x")
             await trio.sleep(1)
             await b.network.streams[0].aclose()
-        ended = [b.engine.ledger.open(each).read(-1, 10_000)[-1].body for each in b.engine.ledger.run_ids()]
+        ended = [b.engine.ledger.logs[each].records[-1].body for each in b.engine.ledger.logs]
 
     assert ["completed"] * 8 == [end.status for end in ended]
     assert 2 == b.network.opened

@@ -110,7 +110,7 @@ async def test_a_chain_prefers_the_lane_that_caches_its_head(bench, autojump_clo
         runs = [result.run async for result in results]
 
     for run in runs:
-        sent = [record.body for record in run.log.read(-1) if isinstance(record.body, triplane.RequestSent)]
+        sent = [record.body for record in run.log.records if isinstance(record.body, triplane.RequestSent)]
         assert ["full"] + ["incremental"] * 5 == [request.plan for request in sent]
         assert 1 == len({request.connection for request in sent})
 
@@ -129,7 +129,7 @@ async def test_a_lent_lane_is_taken_only_when_nothing_else_is_to_be_had(bench, a
                 await trio.sleep(1)
                 await b.engine.run(triplane.Agent("m"), "x")
                 await run.wait()
-        sent = [record.body for record in run.log.read(-1) if isinstance(record.body, triplane.RequestSent)]
+        sent = [record.body for record in run.log.records if isinstance(record.body, triplane.RequestSent)]
         assert ["full", plan] == [request.plan for request in sent]
         assert (connections, 0) == (b.engine.statistics().opened, run.result.reconnects)
 

@@ -7,10 +7,13 @@ reads the reducer and never keeps state of its own about the conversation. How a
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, final
 
-from triplane.core.errors import LimitReached, Receipt, TriplaneError
-from triplane.core.records import InputAdded, RunEnded, RunStarted, ToolFinished, ToolStarted
+import attrs
+
+from triplane.core.errors import LedgerFailed, LimitReached, Receipt, TriplaneError
+from triplane.core.records import FramesReceived, InputAdded, RunEnded, RunStarted, ToolFinished, ToolStarted
 from triplane.core.reducer import RunReducer
 from triplane.tools import run_calls
 
@@ -128,7 +131,7 @@ class Driver:
         return self._turns.receipt()
 
     async def drive(self) -> RunState:
-        """Run the loop to its end and return the final state.
+        """Run the loop to its end, return the final state, and give the claim to the log back.
 
         The log is durable before this returns or raises a `TriplaneError`. Cancelling it ends the run as
         ``"cancelled"``; its lane goes back to the pool, which reads off what is still on its way.
@@ -136,6 +139,12 @@ class Driver:
         Raises:
             TriplaneError: The run cannot go on; its receipt says what happened.
         """
+        try:
+            return await self._drive()
+        finally:
+            self._feed.log.release()
+
+    async def _drive(self) -> RunState:
         self._record(
             RunStarted(
                 self._run_id,
@@ -154,6 +163,8 @@ class Driver:
                 self.forking.begin()
                 self._turns.give_lane_back()
             self._record(end)
+        except LedgerFailed as error:
+            failure = self._without_ledger(error)
         except TriplaneError as error:
             self._record(RunEnded("failed", type(error).__name__, str(error)))
             failure = error
@@ -165,10 +176,22 @@ class Driver:
             if not self._reducer.is_over:
                 self._record(RunEnded("cancelled"))
             self.forking.changed()
-        await self._feed.log.durable()
+        try:
+            await self._feed.log.durable()
+        except LedgerFailed as error:
+            # Whoever waits for the result must not take it for recorded.
+            failure = failure or self._without_ledger(error)
         if failure is not None:
             raise failure
         return self._reducer.snapshot()
+
+    def _without_ledger(self, error: LedgerFailed) -> LedgerFailed:
+        """End the run here: nothing happens that is not recorded. Its log can be continued from what is durable."""
+        error.receipt = attrs.evolve(self.receipt(), next="resume")
+        if not self._reducer.is_over:
+            with suppress(LedgerFailed):
+                self._record(RunEnded("failed", type(error).__name__, str(error)))
+        return error
 
     async def _loop(self) -> RunEnded:
         limits = self._agent.limits
@@ -211,4 +234,6 @@ class Driver:
         self._record(ToolFinished(call.call_id, call.name, outcome))
 
     def _record(self, body: Body) -> None:
-        self._reducer.apply(self._feed.append(body))
+        record = self._feed.append(body)
+        events = self._feed.events_of(record, body) if isinstance(body, FramesReceived) else None
+        self._reducer.apply(record, events)

@@ -237,6 +237,7 @@ class TurnDriver:
         if plan.kind != "fork":
             self._forking.begin()
         self._continues = plan.previous_response_id is not None
+        self._sending_began = False
         self._record(
             RequestSent(
                 turn,
