@@ -112,9 +112,15 @@ def changed(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_older_versions_are_brought_up_to_date_step_by_step() -> None:
     data = b'{"code":1006,"connection":"c1","reason":"gone"}'
 
-    assert ConnectionDropped("c1", 1007, "GONE") == decode(Encoded("connection_dropped", 1, essential=True, data=data))
-    assert ConnectionDropped("c1", 1006, "GONE") == decode(Encoded("connection_dropped", 2, essential=True, data=data))
-    assert ConnectionDropped("c1", 1006, "gone") == decode(Encoded("connection_dropped", 3, essential=True, data=data))
+    assert ConnectionDropped("c1", 1007, "GONE") == decode(
+        Encoded("connection_dropped", 1, essential=True, data=data)
+    )
+    assert ConnectionDropped("c1", 1006, "GONE") == decode(
+        Encoded("connection_dropped", 2, essential=True, data=data)
+    )
+    assert ConnectionDropped("c1", 1006, "gone") == decode(
+        Encoded("connection_dropped", 3, essential=True, data=data)
+    )
     assert 3 == encode(ConnectionDropped("c1", 1006, "gone")).version
 
 
