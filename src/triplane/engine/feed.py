@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections import deque
+from contextlib import suppress
 from itertools import count
 from typing import TYPE_CHECKING, final
 
@@ -99,8 +100,10 @@ class Reader:
         self._ended = False
         self._bytes_read = 0
         self._token = next(_TOKENS)
-        self._dismiss = weakref.finalize(self, feed.dismiss, self._token)
-        self._dismiss.atexit = False
+        self._forgotten = weakref.finalize(
+            self, _dismiss_soon, trio.lowlevel.current_trio_token(), feed, self._token
+        )
+        self._forgotten.atexit = False
 
     def __aiter__(self) -> Reader:
         return self
@@ -122,7 +125,8 @@ class Reader:
     async def _fetch(self) -> None:
         self._bytes_read += self._unread
         self._unread = 0
-        self._feed.note(self._token, self._bytes_read)
+        if self._forgotten.alive:
+            self._feed.note(self._token, self._bytes_read)
         records = await self._feed.log.read(self._sequence, 64)
         if not records:
             await self._feed.log.wait(self._sequence)
@@ -139,4 +143,11 @@ class Reader:
 
     def close(self) -> None:
         """Stop following; the run no longer waits for this reader. Idempotent. Not a checkpoint."""
-        self._dismiss()
+        if self._forgotten.detach() is not None:
+            self._feed.dismiss(self._token)
+
+
+def _dismiss_soon(run: trio.lowlevel.TrioToken, feed: Feed, token: int) -> None:
+    """Dismiss a reader that nobody refers to any more. Whatever thread finds that out, tasks are woken in Trio's."""
+    with suppress(trio.RunFinishedError):
+        run.run_sync_soon(feed.dismiss, token)
