@@ -20,7 +20,7 @@ _LABEL = re.compile(r"#(\S+)")
 _TERMINAL = ("response.completed", "response.incomplete", "response.failed")
 # What makes an error one that the scenario wanted.
 _LIMIT = "websocket_connection_limit_reached"
-_ASKED_FOR = ("asked for", _LIMIT)
+_ASKED_FOR = ("asked for", _LIMIT, "did not arrive in time")
 _Lane = tuple[int, str | None]
 
 
@@ -187,10 +187,11 @@ class ServerSide:
         response = event.get("response")
         if kind == "response.created" and create is None:
             create = self._succeeds(lane, response)
-        if kind == "response.created" and create is not None and create.response_id is None:
+        # A fault may have left out the first of them.
+        if isinstance(response, dict) and create is not None and create.response_id is None:
             create.response_id = response["id"]
             self.of_response[response["id"]] = create
-        elif kind == "response.output_item.done" and create is not None:
+        if kind == "response.output_item.done" and create is not None:
             create.done.append(event["item"])
         elif kind in _TERMINAL and create is not None and response["id"] == create.response_id:
             self._ended(lane, create, response)
