@@ -145,6 +145,7 @@ class Connection:
                     await self._run_wire(self._stream, opening, on_open)
                 except ConnectFailed as error:
                     failure = error
+                    failure.body = opening.endpoint.masked(failure.body)
                 else:
                     return
                 finally:
