@@ -17,6 +17,7 @@ from click.core import ParameterSource
 
 from triplane.cli.demo import LOCAL_MODEL, Demo, Settings
 from triplane.cli.doctor import doctor
+from triplane.cli.ledger import LedgerFile, replay, runs
 from triplane.cli.plan import NothingToSurveyError, make_plan
 from triplane.cli.progress import watcher_for
 from triplane.cli.run import run_once
@@ -118,6 +119,7 @@ def commands(ctx: click.Context) -> int:
     triplane serve --port 8765     a Responses server on this machine
     triplane run --model M "..."   one run, streamed to this terminal
     triplane doctor                what works at an endpoint, check by check
+    triplane runs --ledger FILE    what was recorded; triplane replay plays a run again
 
     Exit status: 0 for success, 1 for a failure, 2 for wrong usage, 130 after Ctrl-C.
     """  # noqa: D301  # click wants the real character
@@ -127,7 +129,8 @@ def commands(ctx: click.Context) -> int:
     return 2
 
 
-commands.add_command(doctor)
+for _command in (doctor, runs, replay):
+    commands.add_command(_command)
 
 
 @commands.command()
@@ -157,6 +160,12 @@ commands.add_command(doctor)
 @click.option(
     "--allow-commands", is_flag=True, help="Let another model run shell commands, as you, unconfined."
 )
+@click.option(
+    "--ledger",
+    metavar="FILE",
+    type=LedgerFile(exists=False),
+    help="Keep the logs in this file; see triplane runs.",
+)
 @click.option("--json", "json_wanted", is_flag=True, help="The result as one JSON object on standard output.")
 @click.pass_context
 def demo(
@@ -172,6 +181,7 @@ def demo(
     transport: TransportSetting,
     model: str | None,
     allow_commands: bool,
+    ledger: Path | None,
     json_wanted: bool,
 ) -> int:
     """Survey the folders of PATH (default: here), one agent run for each.
@@ -209,6 +219,7 @@ def demo(
         lanes=lanes,
         latency=latency,
         transport=transport,
+        ledger=ledger,
     )
     screen = Screen([os.environ.get(_KEY)])
     server = "a local server" if settings.endpoint is None else settings.endpoint.authority
@@ -221,6 +232,8 @@ def demo(
         screen.say(note, style="dim")
     survey = Demo(plan, settings)
     trio.run(survey.run, watcher_for(screen.err))
+    if ledger is not None:
+        screen.say(f"recorded in {named(str(ledger))}; see triplane runs", style="dim")
     return _show_demo(survey, screen, json_wanted=json_wanted)
 
 
@@ -361,6 +374,12 @@ def _fault(text: str) -> Fault:
 )
 @click.option("--instructions", default="", help="The system prompt.")
 @click.option(
+    "--ledger",
+    metavar="FILE",
+    type=LedgerFile(exists=False),
+    help="Keep the log in this file; see triplane runs.",
+)
+@click.option(
     "--json", "json_wanted", is_flag=True, help="Every event as one line of JSON on standard output."
 )
 def run(
@@ -372,6 +391,7 @@ def run(
     tools: str | None,
     allow_commands: bool,
     instructions: str,
+    ledger: Path | None,
     json_wanted: bool,
 ) -> int:
     """Run an agent on PROMPT ("-" reads it from standard input).
@@ -390,7 +410,7 @@ def run(
     endpoint = _endpoint(url)
     text = _read_prompt(prompt)
     screen = Screen([os.environ.get(_KEY)])
-    return trio.run(partial(run_once, agent, text, endpoint, screen, as_json=json_wanted))
+    return trio.run(partial(run_once, agent, text, endpoint, screen, as_json=json_wanted, ledger=ledger))
 
 
 def _endpoint(url: str | None) -> Endpoint:

@@ -8,12 +8,14 @@ from triplane.cli.demo import CLOSE_SECONDS
 from triplane.cli.failures import Failure, explain
 from triplane.cli.narrator import JsonLines, Narrator
 from triplane.cli.scopes import interruptible
+from triplane.cli.untrusted import named
 from triplane.core.errors import TriplaneError
 from triplane.core.options import EngineOptions
 from triplane.engine.engine import open_engine
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
 
     from triplane.cli.narrator import Said
     from triplane.cli.screen import Screen
@@ -22,8 +24,18 @@ if TYPE_CHECKING:
     from triplane.net.endpoint import Endpoint
 
 
-async def run_once(agent: Agent, prompt: str, endpoint: Endpoint, screen: Screen, *, as_json: bool) -> int:
+async def run_once(
+    agent: Agent,
+    prompt: str,
+    endpoint: Endpoint,
+    screen: Screen,
+    *,
+    as_json: bool,
+    ledger: Path | None = None,
+) -> int:
     """Run an agent once, show it, and return the exit status.
+
+    Its log is kept in the file `ledger`, if there is one.
 
     The final text goes to standard output, or with `as_json` every event; everything else to standard error.
 
@@ -34,16 +46,18 @@ async def run_once(agent: Agent, prompt: str, endpoint: Endpoint, screen: Screen
     teller = JsonLines() if as_json else Narrator(live=screen.out_is_terminal)
     state: RunState | None = None
     failure: Failure | None = None
+    run_id = ""
     with interruptible() as interruption, interruption.scope:
         try:
             async with (
-                open_engine(endpoint, options=options) as engine,
+                open_engine(endpoint, options=options, ledger=ledger) as engine,
                 engine.open_run(agent, prompt) as run,
             ):
+                run_id = run.run_id
                 async for event in run:
-                    await _show(teller.tell(event), screen)
+                    await show(teller.tell(event), screen)
                 result = run.result
-                await _show(teller.end(result), screen)
+                await show(teller.end(result), screen)
                 state = result
         except TriplaneError as error:
             failure = explain(error)
@@ -51,7 +65,9 @@ async def run_once(agent: Agent, prompt: str, endpoint: Endpoint, screen: Screen
         # All was said. A signal that came while the connection was being closed changes nothing.
         failure = Failure.incomplete(state.reason) if state.status != "completed" else None
     else:
-        await _show(teller.fresh_line(), screen)
+        await show(teller.fresh_line(), screen)
+    if ledger is not None and run_id:
+        screen.say(f"recorded as {run_id} in {named(str(ledger))}", style="dim")
     if interruption and state is None:
         screen.say("interrupted; nothing is left running")
         return interruption.exit_status
@@ -62,7 +78,8 @@ async def run_once(agent: Agent, prompt: str, endpoint: Endpoint, screen: Screen
     return 0
 
 
-async def _show(pieces: Iterable[Said], screen: Screen) -> None:
+async def show(pieces: Iterable[Said], screen: Screen) -> None:
+    """Write what a narrator says: the answer as it is, notes as lines of their own."""
     for said in pieces:
         if said.is_note:
             await screen.write(said.stream, f"{said.text}\n", style="dim")
