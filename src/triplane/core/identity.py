@@ -45,10 +45,11 @@ def changes(before: Mapping[str, str], now: Mapping[str, str]) -> tuple[str, ...
             what = f"the {name}" if name in ("model", "instructions") else f"the setting {name}"
             if name.startswith(_TOOL):
                 what = f"the tool {name.removeprefix(_TOOL)!r}"
+            verb = "are" if name == "instructions" else "is"
             if name not in before:
-                words.append(f"{what} is new")
+                words.append(f"{what} {verb} new")
             elif name not in now:
-                words.append(f"{what} is gone")
+                words.append(f"{what} {verb} gone")
             else:
                 words.append(f"{what} changed")
     return tuple(words)

@@ -141,7 +141,10 @@ class Reader:
                     self._events.extend(self._feed.events_of(record, record.body))
                 case body:
                     self._events.append(body)
-                    self._ended = isinstance(body, RunEnded)
+                    if isinstance(body, RunEnded):
+                        # Whoever resumes the run has readers of its own.
+                        self._ended = True
+                        return
 
     def close(self) -> None:
         """Stop following; the run no longer waits for this reader. Idempotent. Not a checkpoint."""
