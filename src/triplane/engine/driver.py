@@ -176,7 +176,9 @@ class Driver:
         finally:
             # What arrives here without an end is a cancellation or another BaseException, perhaps in a group.
             if not self._reducer.is_over:
-                self._record(RunEnded("cancelled"))
+                # Who has lost the claim has no say in how the run ends.
+                with suppress(LedgerFailed):
+                    self._record(RunEnded("cancelled"))
             self.forking.changed()
         try:
             await self._feed.log.durable()
