@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import runpy
+from pathlib import Path
+
 import attrs
 import pytest
+import trio
 
 import triplane
 from triplane.server import Drop
@@ -84,3 +88,13 @@ async def test_an_agent_that_fails_by_itself_fails(autojump_clock) -> None:
     agent = attrs.evolve(make_agent(), limits=triplane.RunLimits(max_turns=1))
     with pytest.raises(triplane.LimitReached):
         await crash_at_every_step(agent, PROMPT)
+
+
+async def test_our_own_example_survives(autojump_clock, monkeypatch) -> None:
+    monkeypatch.setattr(trio, "run", lambda *_args, **_settings: None)
+    example = runpy.run_path(str(Path(__file__).parents[2] / "examples" / "first_run.py"))
+
+    report = await crash_at_every_step(example["agent"], 'CALL add {"a": 20, "b": 22}')
+
+    report.check()
+    assert len(report.crashes) > 10
