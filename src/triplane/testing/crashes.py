@@ -246,21 +246,17 @@ def _counted(tool: Tool, calls: Counter[tuple[str, str]]) -> Tool:
         said = {name: value for name, value in arguments.items() if not isinstance(value, ToolContext)}
         calls[tool.name, ", ".join(f"{name}={value!r}" for name, value in sorted(said.items()))] += 1
 
-    if tool.is_async:
+    @functools.wraps(tool.function)
+    async def awaited(**arguments: Any) -> Any:
+        count(arguments)
+        return await tool.function(**arguments)
 
-        @functools.wraps(tool.function)
-        async def function(**arguments: Any) -> Any:
-            count(arguments)
-            return await tool.function(**arguments)
+    @functools.wraps(tool.function)
+    def called(**arguments: Any) -> Any:
+        count(arguments)
+        return tool.function(**arguments)
 
-    else:
-
-        @functools.wraps(tool.function)
-        def function(**arguments: Any) -> Any:
-            count(arguments)
-            return tool.function(**arguments)
-
-    return attrs.evolve(tool, function=function)
+    return attrs.evolve(tool, function=awaited if tool.is_async else called)
 
 
 @final
