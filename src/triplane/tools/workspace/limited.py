@@ -29,9 +29,9 @@ def main(arguments: list[str]) -> str:
             resource.setrlimit(kind, (value, value))
         except (ValueError, OSError) as error:
             return f"RLIMIT_{name} cannot be set here: {error}"
-    for number in (signal.SIGPIPE, signal.SIGXFSZ):
+    for ignored in (signal.SIGPIPE, signal.SIGXFSZ):
         # Python ignores these, and a program that is started goes on ignoring what its predecessor ignored.
-        signal.signal(number, signal.SIG_DFL)
+        signal.signal(ignored, signal.SIG_DFL)
     try:
         os.execv(command[0], command)  # noqa: S606  # that is what this is for
     except OSError as error:
