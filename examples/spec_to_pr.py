@@ -15,6 +15,7 @@ The exit status is 0 if the tests failed before, and pass afterwards.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shlex
 import subprocess
@@ -22,12 +23,16 @@ import sys
 import tempfile
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import trio
 
 import triplane
 from triplane.server import serve
 from triplane.tools import CommandLimits, workspace
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 REPOSITORY = {
     "README.md": "# till\n\nWhat a till adds up. `SPEC.md` says what it has to do.\n",
@@ -151,7 +156,7 @@ def make_repository(place: Path) -> None:
 def tests_pass(place: Path) -> bool:
     """Run the tests without the agent."""
     command = [sys.executable, "-B", "-m", "unittest", "--quiet"]
-    return subprocess.run(command, cwd=place, capture_output=True, check=False).returncode == 0
+    return subprocess.run(command, cwd=place, capture_output=True, check=False).returncode == 0  # noqa: S603  # our own
 
 
 def make_agent(model: str, place: Path) -> triplane.Agent:
@@ -171,20 +176,43 @@ def make_agent(model: str, place: Path) -> triplane.Agent:
 async def mend(agent: triplane.Agent, endpoint: triplane.Endpoint) -> str:
     """Run the agent, tell what it does, and return its description."""
     calls = 0
+    about: dict[str, str] = {}
     async with triplane.open_engine(endpoint) as engine, engine.open_run(agent, TASK) as run:
         async for event in run:
-            if isinstance(event, triplane.ToolFinished):
-                calls += 1
-                print(f"{calls:3}  {event.name:12} {event.outcome.kind:9} {last_line(event.outcome.output)}")
+            match event:
+                case triplane.ToolStarted():
+                    about[event.call_id] = subject(event.name, event.arguments)
+                case triplane.ToolFinished():
+                    calls += 1
+                    told = event.outcome.output.splitlines() or [""]
+                    said = ending(event.name, event.outcome.kind, told)
+                    print(f"{calls:3}  {event.name:12} {about.get(event.call_id, ''):34} {said[:58]}")
         result = run.result
     print(f"\n{calls} tool calls, {result.turns} turns, {result.bytes_up:,} bytes up\n")
     return result.text
 
 
-def last_line(text: str) -> str:
-    """What fits on the screen of an output: mostly its last line says how it went."""
-    lines = [line for line in text.splitlines() if line.strip() and not line.startswith("[exit")]
-    return lines[-1].expandtabs(1)[:70] if lines else ""
+def subject(name: str, arguments: str) -> str:
+    """What a call is about, on a part of a line."""
+    try:
+        values = json.loads(arguments)
+        text = str(
+            values["command" if name == "run_command" else "pattern" if name == "search_text" else "path"]
+        )
+    except (ValueError, TypeError, LookupError):
+        text = ""
+    # Of a command its end says more, behind the path of the interpreter.
+    text = text.replace(TESTS, "tests")
+    return text if len(text) <= 34 else f"{text[:12]}…{text[-21:]}"
+
+
+def ending(name: str, kind: str, lines: Sequence[str]) -> str:
+    """What came of a call, on a part of a line."""
+    if kind not in ("ok", "truncated"):
+        return f"{kind}: {lines[0]}"
+    if name == "run_command":
+        return next((line for line in reversed(lines[:-1]) if line.strip()), lines[-1])
+    return lines[-1] if name == "list_files" else lines[0]
 
 
 async def main(url: str | None, model: str | None) -> int:

@@ -23,6 +23,7 @@ It keeps no state: its plan is gone through anew for every request, with the out
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 import attrs
@@ -33,7 +34,7 @@ from triplane.server.model import FunctionCall, ModelRequest, NewMessage, Step, 
 from .tool_calls import Arguments, Call, fit, made_calls
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator, Mapping, Sequence
+    from collections.abc import Generator, Iterator
 
 __all__ = ["Mender"]
 
