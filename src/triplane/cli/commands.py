@@ -250,7 +250,7 @@ def _show_demo(survey: Demo, screen: Screen, *, json_wanted: bool) -> int:
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="The port; by default any free one.")
 @click.option(
     "--model",
-    type=click.Choice(["directive", "echo", "surveyor"]),
+    type=click.Choice(["directive", "echo", "mender", "surveyor"]),
     help="Which of them answers to all names. Without it each answers to its own name only.",
 )
 @click.option("--strict-models", is_flag=True, help="Refuse unknown model names even with --model.")
@@ -302,7 +302,7 @@ def serve(
     """Run a Responses server on this machine, WebSocket mode included.
 
     Its models work by rules: "directive" does what the lines of the last message say (CALL, SAY, REPEAT, WAIT, ...),
-    "surveyor" surveys a folder with the tools it is given.
+    "surveyor" surveys a folder with the tools it is given, "mender" mends a small project whose tests fail.
 
     Standard output gets one line, the WebSocket URL, as soon as connections are accepted. Ctrl-C and SIGTERM end the
     server at once; that is how it ends, so the exit status is 0.
