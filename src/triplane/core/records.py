@@ -155,8 +155,13 @@ class RequestSent(_Entry):
         turn: 1 for the run's first turn. A replay keeps the number of the turn it replays.
         attempt: 1 for the first try of this turn.
         connection: The connection's name.
-        plan: See `Plan.kind`.
-        reason: See `Plan.reason`.
+        plan: ``"incremental"`` carries what is new after the response that it continues; ``"fork"`` does so on another
+            lane than that response's; ``"warm"`` carries the whole conversation after a warm-up; ``"full"`` carries it
+            and continues nothing.
+        reason: Why. For ``"incremental"``, ``"head_cached"`` or ``"head_stored"`` by the server; for ``"fork"``,
+            ``"head_on_other_lane"``; for ``"warm"``, ``"lane_warmed"``; for ``"full"``, ``"first_turn"``,
+            ``"lane_changed"``, ``"connection_lost"``, ``"head_evicted"`` (the server has forgotten), ``"nothing_kept"``
+            (over HTTP) or ``"call_cut_off"`` (the response ends in a call that nobody can answer).
         previous_response_id: The response that it continues, else None.
         items: How many input items it carries.
         size: Its bytes.
@@ -262,7 +267,7 @@ class ResponseRetracted(_Entry):
 
     Attributes:
         turn: The turn.
-        reason: Why.
+        reason: Why: ``"connection_lost"``, ``"stalled"``, ``"server_error"`` or ``"undecodable_frame"``.
         shown: Characters of text that readers had been given.
         ambiguous: Whether the server may have run the model for the request that is now repeated.
     """
@@ -323,8 +328,8 @@ class ConnectionDropped(_Entry):
 
     Attributes:
         connection: The connection's name.
-        code: The close code, 1006 when none was seen.
-        reason: The peer's words or ours.
+        code: The close code, 1006 when none was seen; 1000 with no reason also when we replace it for its age.
+        reason: The peer's words or ours; often empty.
     """
 
     type: ClassVar[str] = "triplane.connection_dropped"
