@@ -110,7 +110,7 @@ def commands(ctx: click.Context) -> int:
     triplane run --model M "..."   one run, streamed to this terminal
     triplane resume RUN            one that was cut off, from where its log ends
     triplane doctor                what works at an endpoint, check by check
-    triplane runs --ledger FILE    what was recorded; triplane replay plays a run again
+    triplane runs --ledger FILE    what was recorded; replay plays it again
 
     Exit status: 0 for success, 1 for a failure, 2 for wrong usage, 130 after Ctrl-C.
     """  # noqa: D301  # click wants the real character
