@@ -83,6 +83,22 @@ def test_what_comes_after_the_end_of_an_answer_is_not_part_of_the_next() -> None
     assert "stray" == a.fault
 
 
+def test_the_end_of_a_response_once_more_is_harmless_on_a_lane_as_well() -> None:
+    r = router()
+    a = r.open("a")
+
+    assert [] == list(r.route(frame("response.completed", "a", response={"id": "resp_1"})))
+    assert (None, 1) == (a.fault, r.dropped)
+
+
+def test_the_age_limit_on_a_lane_that_asked_nothing_retires_the_connection() -> None:
+    r = router()
+    a = r.open("a")
+
+    assert [] == list(r.route(error("a", status=400, code="websocket_connection_limit_reached")))
+    assert (None, True) == (a.fault, r.retire)
+
+
 @pytest.mark.parametrize("bad", ["", "not json", "[]", '{"no":"type"}'])
 def test_a_frame_that_cannot_be_attributed_makes_all_doubtful(bad) -> None:
     r, _, _ = two()

@@ -57,10 +57,7 @@ async def main(folder: Path, sync: Any) -> None:
                         except triplane.TriplaneError as error:
                             found["errors"].append(describe(error, path))
                         # What was really there when the run had ended: a copy, since what failed is tried again.
-                        copy = folder / f"{name}.db"
-                        for end in ("", "-wal"):
-                            if Path(f"{path}{end}").exists():
-                                shutil.copyfile(f"{path}{end}", f"{copy}{end}")
+                        copy = copied(path, folder / f"{name}.db")
                         stop()
                         found[name] = written(copy)
         except triplane.TriplaneError as error:
@@ -72,6 +69,13 @@ async def main(folder: Path, sync: Any) -> None:
     found["at_end"] = written(path)
     found["operations"] = getattr(disk, "fault_seen", lambda: 0)()
     sys.stdout.write(json.dumps(found))
+
+
+def copied(path: Path, copy: Path) -> Path:
+    for end in ("", "-wal"):
+        if Path(f"{path}{end}").exists():
+            shutil.copyfile(f"{path}{end}", f"{copy}{end}")
+    return copy
 
 
 def describe(error: triplane.TriplaneError, path: Path) -> list[str]:

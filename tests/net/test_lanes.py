@@ -206,7 +206,11 @@ async def test_a_lane_that_nobody_reads_fails_alone(bench, autojump_clock) -> No
                 assert "echo: hi" == (await other.wait()).text
             with pytest.raises(triplane.LimitReached, match="max_lane_buffer=10,000") as caught:
                 await turn.wait()
-        assert ("max_lane_buffer", "accepted") == (caught.value.which, caught.value.receipt.sent)
+            # There is no log to resume from; and no turn any more that would have to be read to its end first.
+            assert ("accepted", "inspect") == (caught.value.receipt.sent, caught.value.receipt.next)
+            with pytest.raises(triplane.ConnectionLost):
+                await slow.create(ResponseCreate(model="m", input="hi", store=False))
+        assert "max_lane_buffer" == caught.value.which
         assert 1 == len(pool(b).lanes)
         assert 0 < pool(b).dropped
 

@@ -69,6 +69,46 @@ async def test_a_server_that_refuses_the_name_is_asked_again_without(
     assert (["done"] * 2, [1, 1]) == (texts, replays)
 
 
+async def test_nobody_asks_again_for_a_run_that_was_cancelled(by_hand, nursery, autojump_clock) -> None:
+    async with by_hand() as (engine, peers, _), trio.open_nursery() as runs:
+        async with trio.open_nursery() as cancelled:
+            cancelled.start_soon(engine.run, AGENT, "cancelled")
+            peer = await peers.next()
+            assert "lane-1" == (await request(peer))["stream_id"]
+            cancelled.cancel_scope.cancel()
+        await peer.text(error(status=400, code="unknown_parameter", param="stream_id"))
+        await trio.testing.wait_all_tasks_blocked()
+        # The refusal has told all the same, and has ended what the lane owed.
+        assert ["free"] == [lane.state for lane in engine.statistics().pool.lanes]
+        runs.start_soon(engine.run, AGENT, "next")
+        asked = await request(peer)
+        await peer.text(end(1))
+        nursery.start_soon(peer.answer)
+
+    assert ("next", None) == (asked["input"][0]["content"], asked.get("stream_id"))
+
+
+async def test_a_connection_that_can_have_no_lane_any_more_makes_way(
+    by_hand, nursery, autojump_clock
+) -> None:
+    """Sixteen responses that nobody reads any more count against the server's limit until it ends them."""
+    async with by_hand("named", lanes_per_connection=16, drain_timeout=0) as (engine, peers, _):
+        async with trio.open_nursery() as cancelled:
+            for _ in range(16):
+                cancelled.start_soon(engine.run, AGENT, "cancelled")
+            old = await peers.next()
+            for _ in range(16):
+                await request(old)
+            cancelled.cancel_scope.cancel()
+        nursery.start_soon(old.answer)
+        async with trio.open_nursery() as runs:
+            runs.start_soon(engine.run, AGENT, "next")
+            with trio.fail_after(1):
+                new = await peers.next()
+            await new.text(end(1, (await request(new))["stream_id"]))
+            nursery.start_soon(new.answer)
+
+
 async def test_a_vendors_keepalive_tells_nothing_of_lanes(by_hand, nursery, autojump_clock) -> None:
     async with by_hand() as (engine, peers, lease), trio.open_nursery() as runs:
         runs.start_soon(engine.run, AGENT, "hello")

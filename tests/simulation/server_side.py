@@ -20,7 +20,7 @@ _LABEL = re.compile(r"#(\S+)")
 _TERMINAL = ("response.completed", "response.incomplete", "response.failed")
 # What makes an error one that the scenario wanted.
 _LIMIT = "websocket_connection_limit_reached"
-_ASKED_FOR = ("asked for", _LIMIT)
+_ASKED_FOR = ("asked for", _LIMIT, "did not arrive in time")
 _Lane = tuple[int, str | None]
 
 
@@ -123,6 +123,9 @@ class ServerSide:
             self._sent(entry, message)
             return None
         kind = message.get("type")
+        if kind == "response.steer":
+            self._tell(f"server: connection {entry.connection} is sent {entry.text[:150]}")
+            return None
         require("refused", entry.kind == "request" or kind == "response.create", f"the client sent {kind}")
         return self._create(entry, message)
 
@@ -182,15 +185,33 @@ class ServerSide:
         create = self._open.get(lane)
         kind = event.get("type")
         response = event.get("response")
-        if kind == "response.created" and create is not None and create.response_id is None:
+        if kind == "response.created" and create is None:
+            create = self._succeeds(lane, response)
+        # A fault may have left out the first of them.
+        if isinstance(response, dict) and create is not None and create.response_id is None:
             create.response_id = response["id"]
             self.of_response[response["id"]] = create
-        elif kind == "response.output_item.done" and create is not None:
+        if kind == "response.output_item.done" and create is not None:
             create.done.append(event["item"])
         elif kind in _TERMINAL and create is not None and response["id"] == create.response_id:
             self._ended(lane, create, response)
         elif kind in ("error", "response.error") or (kind is None and "error" in event):
             self._failed(lane, create, entry)
+
+    def _succeeds(self, lane: _Lane, response: dict[str, Any]) -> Create | None:
+        """The response follows by itself on one that was steered. What steers say makes no difference to calls."""
+        before = self._responses.get(response.get("previous_response_id") or "")
+        if before is None or response["id"] in self.of_response:
+            return None
+        create = self._open[lane] = attrs.evolve(
+            before.create,
+            parent=response["previous_response_id"],
+            conversation=before.conversation,
+            done=[],
+            response_id=None,
+            ended=None,
+        )
+        return create
 
     def _ended(self, lane: _Lane, create: Create, response: dict[str, Any]) -> None:
         create.ended = response["status"]
@@ -205,6 +226,9 @@ class ServerSide:
         self._latest[lane] = response["id"]
 
     def _failed(self, lane: _Lane, create: Create | None, entry: JournalEntry) -> None:
+        if "'response.steer'" in entry.text:
+            # It does not know steers, and goes on.
+            return
         asked_for = any(words in entry.text for words in _ASKED_FOR)
         refused_warm_up = create is not None and create.is_warm_up
         require("refused", asked_for or refused_warm_up, f"the server said {entry.text[:300]}")

@@ -102,7 +102,7 @@ def _path(ctx: click.Context, path: Path | None) -> Path:
 @click.option("--json", "json_wanted", is_flag=True, help="One line of JSON for each run.")
 @click.pass_context
 def runs(ctx: click.Context, *, path: Path | None, json_wanted: bool) -> int:
-    """List the runs in a ledger; export, prune and check them.
+    """The runs in a ledger: list, export, prune, check.
 
     \b
     triplane runs --ledger runs.db

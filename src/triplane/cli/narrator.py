@@ -15,6 +15,7 @@ from triplane.core.records import (
     DifferencesFound,
     RequestSent,
     ResponseRetracted,
+    RunResumed,
     StillWaiting,
     ToolFinished,
     ToolStarted,
@@ -95,6 +96,11 @@ class Narrator:
                 yield from self._note(
                     f"turn {event.turn} is tried again ({event.reason.replace('_', ' ')}){shown}"
                 )
+            case RunResumed():
+                changes = (
+                    f" with another agent: {one_line('; '.join(event.changes), 200)}" if event.changes else ""
+                )
+                yield from self._note(f"the run goes on{changes}")
             case StillWaiting():
                 yield from self._note(_waiting(event))
             case DifferencesFound():

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import attrs
+
 from triplane.cli.demo import CLOSE_SECONDS
 from triplane.cli.failures import Failure, explain
 from triplane.cli.narrator import JsonLines, Narrator
@@ -15,29 +17,53 @@ from triplane.engine.engine import open_engine
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
     from triplane.cli.narrator import Said
     from triplane.cli.screen import Screen
     from triplane.core.reducer import RunState
     from triplane.engine.agent import Agent
+    from triplane.engine.engine import Engine
+    from triplane.engine.run import Run
     from triplane.net.endpoint import Endpoint
+
+
+@attrs.frozen
+class Resumed:
+    """A run to continue.
+
+    Attributes:
+        run_id: Which.
+        allow_changes: Whether the agent may be another one than before.
+    """
+
+    run_id: str
+    allow_changes: bool = False
 
 
 async def run_once(
     agent: Agent,
-    prompt: str,
+    prompt: str | None,
     endpoint: Endpoint,
     screen: Screen,
     *,
     as_json: bool,
     ledger: Path | None = None,
+    resumed: Resumed | None = None,
 ) -> int:
     """Run an agent once, show it, and return the exit status.
 
-    Its log is kept in the file `ledger`, if there is one.
-
     The final text goes to standard output, or with `as_json` every event; everything else to standard error.
+
+    Args:
+        agent: Who answers.
+        prompt: What it is asked; None if a run is resumed.
+        endpoint: Where.
+        screen: Where it is shown.
+        as_json: Whether for a program.
+        ledger: The file that the run's log is kept in, None for nowhere.
+        resumed: The run of that file to continue instead of a new one.
 
     Raises:
         BrokenPipeError: Nobody reads the output any more; the run was cancelled.
@@ -51,7 +77,7 @@ async def run_once(
         try:
             async with (
                 open_engine(endpoint, options=options, ledger=ledger) as engine,
-                engine.open_run(agent, prompt) as run,
+                _opened(engine, agent, prompt, resumed) as run,
             ):
                 run_id = run.run_id
                 async for event in run:
@@ -76,6 +102,14 @@ async def run_once(
             screen.say(line)
         return 1
     return 0
+
+
+def _opened(
+    engine: Engine, agent: Agent, prompt: str | None, resumed: Resumed | None
+) -> AbstractAsyncContextManager[Run]:
+    if resumed is None:
+        return engine.open_run(agent, prompt or "")
+    return engine.open_resumed(resumed.run_id, agent, allow_changes=resumed.allow_changes)
 
 
 async def show(pieces: Iterable[Said], screen: Screen) -> None:

@@ -20,6 +20,7 @@ from triplane.protocol import (
 )
 
 from .errors import ProtocolViolation
+from .unasked import judge_unasked
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -139,9 +140,12 @@ class Router:
             return ()
         if not mailbox.asked:
             self.dropped += 1
-            if _is_known(frame):
-                mailbox.fault = "stray"
-                return (mailbox,)
+            match judge_unasked(frame):
+                case "violation":
+                    mailbox.fault = "stray"
+                    return (mailbox,)
+                case "retire":
+                    self.retire = True
             return ()
         if address.type in ERROR_TYPES and _detail(frame).code in _RETIRING_CODES:
             self.retire = True

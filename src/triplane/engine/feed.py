@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections import deque
+from contextlib import suppress
 from itertools import count
 from typing import TYPE_CHECKING, final
 
@@ -32,10 +33,12 @@ class Feed:
     Args:
         log: The run's log.
         max_unread: How many bytes the slowest required reader may be behind before `make_room` waits.
+        after: The sequence number after which readers begin: what was there before a run was resumed is not theirs.
     """
 
-    def __init__(self, log: ClaimedLog, max_unread: int) -> None:
+    def __init__(self, log: ClaimedLog, max_unread: int, *, after: int = -1) -> None:
         self.log = log
+        self.after = after
         self._max_unread = max_unread
         self._written = 0
         # By token and not by reader: a reader that nobody holds any more must be free to go.
@@ -67,7 +70,7 @@ class Feed:
             await self._caught_up.wait()
 
     def reader(self) -> Reader:
-        """A reader from the log's first record on."""
+        """A reader from the first record on that is for readers."""
         return Reader(self)
 
     def note(self, token: int, bytes_read: int) -> None:
@@ -93,14 +96,16 @@ class Reader:
 
     def __init__(self, feed: Feed) -> None:
         self._feed = feed
-        self._sequence = -1
+        self._sequence = feed.after
         self._events: deque[RunEvent] = deque()
         self._unread = 0
         self._ended = False
         self._bytes_read = 0
         self._token = next(_TOKENS)
-        self._dismiss = weakref.finalize(self, feed.dismiss, self._token)
-        self._dismiss.atexit = False
+        self._forgotten = weakref.finalize(
+            self, _dismiss_soon, trio.lowlevel.current_trio_token(), feed, self._token
+        )
+        self._forgotten.atexit = False
 
     def __aiter__(self) -> Reader:
         return self
@@ -122,7 +127,8 @@ class Reader:
     async def _fetch(self) -> None:
         self._bytes_read += self._unread
         self._unread = 0
-        self._feed.note(self._token, self._bytes_read)
+        if self._forgotten.alive:
+            self._feed.note(self._token, self._bytes_read)
         records = await self._feed.log.read(self._sequence, 64)
         if not records:
             await self._feed.log.wait(self._sequence)
@@ -135,8 +141,18 @@ class Reader:
                     self._events.extend(self._feed.events_of(record, record.body))
                 case body:
                     self._events.append(body)
-                    self._ended = isinstance(body, RunEnded)
+                    if isinstance(body, RunEnded):
+                        # Whoever resumes the run has readers of its own.
+                        self._ended = True
+                        return
 
     def close(self) -> None:
         """Stop following; the run no longer waits for this reader. Idempotent. Not a checkpoint."""
-        self._dismiss()
+        if self._forgotten.detach() is not None:
+            self._feed.dismiss(self._token)
+
+
+def _dismiss_soon(run: trio.lowlevel.TrioToken, feed: Feed, token: int) -> None:
+    """Dismiss a reader that nobody refers to any more. Whatever thread finds that out, tasks are woken in Trio's."""
+    with suppress(trio.RunFinishedError):
+        run.run_sync_soon(feed.dismiss, token)

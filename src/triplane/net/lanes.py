@@ -179,8 +179,9 @@ class Lanes:
         lane.become("lose")
         if lane.inbox is not None:
             lane.inbox.close()
-        if self._names >= MAX_NAMES:
-            # It cannot be replaced. A new connection has all names again.
+        if self._names >= MAX_NAMES or not (self._lanes or self.spare):
+            # It cannot be replaced: the names are used up, or so many responses count as in flight that were given up.
+            # A new connection has all of both again.
             self.connection.retire()
         self._on_change()
 

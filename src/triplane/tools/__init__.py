@@ -20,4 +20,5 @@ from .tool import FunctionTool as FunctionTool
 from .tool import Tool as Tool
 from .tool import by_name as by_name
 from .tool import tool as tool
+from .workspace import CommandLimits as CommandLimits
 from .workspace import workspace as workspace
