@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import re
 from functools import cache
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 import attrs
@@ -171,30 +172,35 @@ def _parsed(data: bytes) -> dict[str, Any]:
     return value
 
 
-class _NamesOf(dict[type, "tuple[tuple[str, ...], tuple[str, ...]]"]):
-    """The names of each class's fields, and of those that hold seconds or the like."""
+class _FieldsOf(dict[type, "Callable[[Any], dict[str, Any]]"]):
+    """What makes a dict of an instance of each class; not of those inside it."""
 
-    def __missing__(self, cls: type) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    def __missing__(self, cls: type) -> Callable[[Any], dict[str, Any]]:
         if not attrs.has(cls):
             raise TypeError(f"a record cannot hold {cls.__name__}")
-        fields = attrs.fields(cls)
-        floats = (each.name for each in fields if str(each.type) in _FLOATS)
-        self[cls] = names = tuple(each.name for each in fields), tuple(floats)
-        return names
+        names = tuple(each.name for each in attrs.fields(cls))
+        floats = tuple(each.name for each in attrs.fields(cls) if str(each.type) in _FLOATS)
+        values_of = attrgetter(*names)
+
+        def fields(body: object) -> dict[str, Any]:
+            values = values_of(body)
+            found = dict(zip(names, values, strict=True)) if len(names) > 1 else {names[0]: values}
+            for name in floats:
+                # 1 and 1.0 are equal and would not be written alike.
+                if found[name] is not None:
+                    found[name] = float(found[name])
+            return found
+
+        self[cls] = fields
+        return fields
 
 
 _FLOATS = ("float", "float | None", "<class 'float'>")
-_NAMES_OF = _NamesOf()
+_FIELDS_OF = _FieldsOf()
 
 
 def _fields(value: object) -> dict[str, Any]:
-    names, floats = _NAMES_OF[type(value)]
-    fields = {name: getattr(value, name) for name in names}
-    for name in floats:
-        # 1 and 1.0 are equal and would not be written alike.
-        if fields[name] is not None:
-            fields[name] = float(fields[name])
-    return fields
+    return _FIELDS_OF[type(value)](value)
 
 
 @cache

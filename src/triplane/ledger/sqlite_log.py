@@ -44,6 +44,7 @@ class SqliteLog:
         self._released = False
         self._failure: LedgerFailed | None = None
         self._grown = trio.Event()
+        self._waiting = 0
 
     def __repr__(self) -> str:
         return f"<SqliteLog {self.run_id}: {self._next} records, {len(self._tail)} of them in memory>"
@@ -79,7 +80,7 @@ class SqliteLog:
         self._head = row.digest
         self._next += 1
         self._ticket = ledger.enqueue(Entry(self._claim, row))
-        if self._grown.statistics().tasks_waiting:
+        if self._waiting:
             self._grown.set()
             self._grown = trio.Event()
         return record if kept is body else Record(record.sequence, at, body)
@@ -109,8 +110,12 @@ class SqliteLog:
     async def wait(self, after: int) -> None:
         """See `RunLog.wait`."""
         await trio.lowlevel.checkpoint()
-        while self._next <= after + 1:
-            await self._grown.wait()
+        self._waiting += 1
+        try:
+            while self._next <= after + 1:
+                await self._grown.wait()
+        finally:
+            self._waiting -= 1
 
     def note_written(self, last: int) -> None:
         """Records up to this one are in the file: keep no more of them than readers will soon want."""

@@ -15,6 +15,7 @@ import threading
 import time
 from collections import deque
 from contextlib import suppress
+from functools import cache
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, final
 
@@ -372,6 +373,11 @@ _ADVANCE = (
 )
 
 
+@cache
+def _statement(statement: str, width: int, many: int) -> str:
+    return statement.format(",".join([f"({','.join('?' * width)})"] * many))
+
+
 def _in_batches(
     connection: sqlite3.Connection, statement: str, values: list[Any], width: int
 ) -> Iterator[sqlite3.Cursor]:
@@ -379,7 +385,7 @@ def _in_batches(
     for many in _AT_ONCE:
         if len(values) - at < many * width:
             continue
-        whole = statement.format(",".join([f"({','.join('?' * width)})"] * many))
+        whole = _statement(statement, width, many)
         while len(values) - at >= many * width:
             yield connection.execute(whole, values[at : at + many * width])
             at += many * width
