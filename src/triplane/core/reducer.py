@@ -23,6 +23,7 @@ from .records import (
     RunEnded,
     RunStarted,
     SteerSent,
+    ToolDiscarded,
     ToolFinished,
     ToolStarted,
 )
@@ -129,6 +130,8 @@ class RunReducer:
         head_lost: Why there is none although there was one.
         turn: What the request in hand has brought.
         outcomes: The outcomes by call id. A call has one; what is reported later is not taken.
+        discarded: The ids of calls that were started early and whose outcomes do not count.
+        has_artifacts: Whether a call left more output than the model was given.
         usage: Tokens, summed.
         bytes_up: See `RunState`.
         bytes_down: See `RunState`.
@@ -146,6 +149,8 @@ class RunReducer:
         self.head_lost: Literal["connection_lost", "head_evicted"] | None = None
         self.turn = TurnAccumulator()
         self.outcomes: dict[str, ToolOutcome] = {}
+        self.discarded: set[str] = set()
+        self.has_artifacts = False
         self.usage = RunUsage()
         self.bytes_up = 0
         self.bytes_down = 0
@@ -166,6 +171,9 @@ class RunReducer:
         self._pending: dict[str, ToolCall] = {}
         self._calls: dict[str, ToolCall] = {}
         self._started: dict[str, str] = {}
+        # How often in a row a call of the same tool with the same arguments has failed.
+        self._failures: dict[tuple[str, str], int] = {}
+        self._counted: set[str] = set()
 
     @property
     def response(self) -> ResponseAccumulator:
@@ -190,6 +198,15 @@ class RunReducer:
             for call_id, name in self._started.items()
         )
 
+    @property
+    def repeated_failures(self) -> tuple[str, int]:
+        """The tool that has failed most often in a row for the same arguments, and how often."""
+        return max(
+            ((name, count) for (name, _), count in self._failures.items()),
+            key=lambda each: each[1],
+            default=("", 0),
+        )
+
     def apply(self, record: Record) -> None:
         """Fold one record."""
         if self.is_over:
@@ -206,8 +223,13 @@ class RunReducer:
                 self._started[body.call_id] = body.name
             case ToolFinished():
                 self.outcomes.setdefault(body.call_id, body.outcome)
+                if body.outcome.artifact is not None:
+                    self.has_artifacts = True
                 if self._pending.pop(body.call_id, None) is not None and not self._pending:
                     self._answer()
+            case ToolDiscarded():
+                self.discarded.add(body.call_id)
+                self.outcomes.pop(body.call_id, None)
             case RequestSent():
                 if body.turn == self.turns:
                     self.replays += 1
@@ -294,9 +316,22 @@ class RunReducer:
         else:
             self._answer()
 
+    def _count_failure(self, call: ToolCall) -> None:
+        if call.call_id in self._counted:
+            return
+        self._counted.add(call.call_id)
+        outcome = self.outcomes[call.call_id]
+        key = (call.name, call.arguments)
+        if outcome.succeeded:
+            self._failures.pop(key, None)
+        elif outcome.kind in ("failed", "timed_out"):
+            self._failures[key] = self._failures.get(key, 0) + 1
+
     def _answer(self) -> None:
         """Once every call of the turn has its outcome, the outputs join the conversation in call order."""
-        self.history.extend(call.answer(self.outcomes[call.call_id].output) for call in self._batch)
+        for call in self._batch:
+            self._count_failure(call)
+        self.history.extend(call.answer(self.outcomes[call.call_id].answer) for call in self._batch)
         if self._batch:
             self.status = "waiting"
         self._batch = []
@@ -344,6 +379,10 @@ class RunReducer:
             "added": self._added,
             "outcomes": self.outcomes,
             "started": self._started,
+            "discarded": sorted(self.discarded),
+            "has_artifacts": self.has_artifacts,
+            "counted": sorted(self._counted),
+            "failures": sorted([*key, count] for key, count in self._failures.items()),
             "request": self._request,
         }
 

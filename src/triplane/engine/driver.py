@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     from triplane.core.records import Body, Item
     from triplane.core.reducer import RunState
     from triplane.net.lane import Lane, Lease
-    from triplane.tools import Tool
+    from triplane.tools import Progress, Tool
 
     from .agent import Agent
     from .feed import Feed
@@ -194,6 +194,15 @@ class Driver:
         self._record(ToolStarted(call.call_id, call.name, call.arguments, tool.effect, idempotency_key))
         if tool.effect != "read":
             await self._feed.log.durable()
+
+    def queued(self, call: ToolCall, tool: Tool) -> None:
+        """Record that a call was taken up."""
+
+    def progress(self, call: ToolCall, progress: Progress, bytes_produced: int, skipped: int) -> None:
+        """Record how far a call is."""
+
+    def dropped(self, call: ToolCall, seconds: float) -> None:
+        """Record that a thread has ended that nobody waited for."""
 
     def finished(self, call: ToolCall, outcome: ToolOutcome) -> None:
         """Record a call's outcome."""

@@ -10,6 +10,8 @@ import trio
 from triplane.core.errors import ConfigError
 from triplane.core.records import Record
 
+from .artifacts import FileArtifacts
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -69,6 +71,12 @@ class MemoryLedger:
     def __init__(self, *, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
         self._logs: dict[str, MemoryLog] = {}
+        self._artifacts = FileArtifacts()
+
+    @property
+    def artifacts(self) -> FileArtifacts:
+        """Where long outputs go: files in a temporary directory, which goes with this ledger."""
+        return self._artifacts
 
     def __repr__(self) -> str:
         return f"<MemoryLedger: {len(self._logs)} runs>"
