@@ -47,7 +47,7 @@ RULES_FOR_TRIO = (
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
     """The suite, in random order, on all cores."""
-    session.install("-e", ".[cli,testing,cassette,fast]", *dependencies("test"))
+    session.install("-e", ".[cli,http,testing,cassette,fast]", *dependencies("test"))
     # Many tests start interpreters of their own, which compile the package anew where bytecode is not kept.
     session.env["PYTHONDONTWRITEBYTECODE"] = ""
     session.run("python", "-m", "pytest", "-n", "auto", *session.posargs)
@@ -65,7 +65,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def typing(session: nox.Session) -> None:
     """Types, by two checkers."""
-    session.install("-e", ".[cli,testing,cassette,fast]", *dependencies("typing"), "nox")
+    session.install("-e", ".[cli,http,testing,cassette,fast]", *dependencies("typing"), "nox")
     session.run("mypy")
     session.run("pyright")
 
@@ -163,7 +163,7 @@ def sweep(session: nox.Session) -> None:
     if name not in SWEEPS:
         what = f"There is no sweep {name!r}." if name else "Which sweep?"
         session.error(f"{what} There are: {', '.join(SWEEPS)}. For example: nox -s sweep -- bytes")
-    session.install("-e", ".", *dependencies("test"))
+    session.install("-e", ".[tools,http,fast]", *dependencies("test"))
     session.run("python", str(SWEEPS[name]), *options)
 
 
@@ -189,7 +189,7 @@ def simulate(session: nox.Session) -> None:
 @nox.session
 def coverage(session: nox.Session) -> None:
     """Which lines and branches the suite reaches."""
-    session.install("-e", ".[cli,testing,cassette,fast]", *dependencies("test"))
+    session.install("-e", ".[cli,http,testing,cassette,fast]", *dependencies("test"))
     session.run("coverage", "erase")
     session.run("coverage", "run", "-m", "pytest", "-q", *session.posargs)
     session.run("coverage", "combine", "--quiet")

@@ -48,7 +48,7 @@ def run_one(seed: int) -> Result:
         outcome.steps,
         outcome.seconds,
         time.process_time() - begin,
-        outcome.ends,
+        tuple(end for _label, end in outcome.ends),
     )
 
 

@@ -1,4 +1,4 @@
-"""Cut a turn with a tool call off at every byte, in both directions and over every wire, and say what did not hold.
+"""Cut a turn with a tool call off at every byte, in both directions, over every wire and over HTTP: what did not hold?
 
     python scripts/sweep_bytes.py                              # all of it
     python scripts/sweep_bytes.py --every 50                   # every fiftieth byte

@@ -24,6 +24,7 @@ from triplane.core.outcome import ToolCall as ToolCall
 from triplane.core.outcome import ToolOutcome as ToolOutcome
 from triplane.core.records import ConnectionDropped as ConnectionDropped
 from triplane.core.records import DifferencesFound as DifferencesFound
+from triplane.core.records import ForkedFrom as ForkedFrom
 from triplane.core.records import FramesReceived as FramesReceived
 from triplane.core.records import InputAdded as InputAdded
 from triplane.core.records import Record as Record
@@ -32,9 +33,11 @@ from triplane.core.records import ResponseRetracted as ResponseRetracted
 from triplane.core.records import RunEnded as RunEnded
 from triplane.core.records import RunStarted as RunStarted
 from triplane.core.records import SteerSent as SteerSent
+from triplane.core.records import SteersRequeued as SteersRequeued
 from triplane.core.records import StillWaiting as StillWaiting
 from triplane.core.records import ToolFinished as ToolFinished
 from triplane.core.records import ToolStarted as ToolStarted
+from triplane.core.records import TransportChanged as TransportChanged
 from triplane.core.records import UndecodableFrame as UndecodableFrame
 from triplane.core.reducer import RunState as RunState
 from triplane.core.reducer import RunUsage as RunUsage
@@ -49,6 +52,7 @@ from triplane.engine.fan_out import FanOutResults as FanOutResults
 from triplane.engine.lane import BareLane as BareLane
 from triplane.engine.lane import Turn as Turn
 from triplane.engine.run import Run as Run
+from triplane.engine.steering import Steered as Steered
 from triplane.ledger.memory import MemoryLedger as MemoryLedger
 from triplane.net.connection import ConnectionStatistics as ConnectionStatistics
 from triplane.net.dial import Network as Network

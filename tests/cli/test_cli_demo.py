@@ -124,8 +124,9 @@ def test_the_table_says_the_same(tree, capsys, monkeypatch) -> None:
     )
 
 
-def test_one_connection_and_one_run_at_a_time_do_as_well(small, capsys) -> None:
-    result = survey(small, capsys, "--all", "--connections", "1", "--max-runs", "1")
+@pytest.mark.parametrize("options", [[], ["--transport", "http"]])
+def test_one_connection_and_one_run_at_a_time_do_as_well(small, capsys, options) -> None:
+    result = survey(small, capsys, "--all", "--connections", "1", "--max-runs", "1", *options)
 
     assert 1 == result["connections_opened"]
     assert find_and_wc(small) == figures(result["total"])

@@ -16,7 +16,7 @@ from cli_process import CLEAN
 from triplane import Agent, Endpoint
 from triplane.cli.run import run_once
 from triplane.cli.screen import Screen
-from triplane.server import CloseSocket, Drop, serve
+from triplane.server import CloseSocket, Drop, RefuseUpgrade, serve
 from triplane.tools import workspace
 
 KEY = "sk-very-secret-indeed"
@@ -91,6 +91,16 @@ async def test_lost_connections_and_retries_are_told(run, nursery) -> None:
     assert "turn 1 is tried again (connection lost)" in ended.err
     assert "turn 1, attempt 2: " in ended.err
     assert "1 reconnect" in ended.err.splitlines()[-1]
+
+
+async def test_as_a_command_it_goes_by_the_transport_that_it_is_told(nursery) -> None:
+    handle = await nursery.start(partial(serve, model="directive", faults=[RefuseUpgrade(426)]))
+    over_http = await command(handle, "--transport", "http", "SAY 1 x")
+    automatic = await command(handle, "--transport", "auto", "SAY 1 x")
+
+    assert [(0, "x\n")] * 2 == [(ended.status, ended.out) for ended in (over_http, automatic)]
+    assert "goes on over" not in over_http.err
+    assert "goes on over HTTP (websocket unsupported)" in automatic.err
 
 
 async def test_json_is_one_event_on_a_line_and_nothing_else(run, directive, tmp_path) -> None:

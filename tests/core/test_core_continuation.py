@@ -46,6 +46,7 @@ def plan(head: ChainHead | None, memory: LaneMemory, history=HISTORY, **argument
         (HEAD, attrs.evolve(SIBLING, neighbours=frozenset()), "full", "lane_changed", None),
         (HEAD, attrs.evolve(SIBLING, connection="c2"), "full", "lane_changed", None),
         (HEAD, LaneMemory("c2", "resp_1"), "full", "lane_changed", None),
+        (HEAD, LaneMemory("c1", keeps=False), "full", "nothing_kept", None),
         (HEAD, attrs.evolve(WARM, warm_for="you"), "full", "lane_changed", None),
         (None, EMPTY, "full", "first_turn", None),
         (None, OTHER, "full", "first_turn", None),

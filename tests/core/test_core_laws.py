@@ -16,6 +16,7 @@ from triplane.core.outcome import ToolOutcome
 from triplane.core.records import (
     ConnectionDropped,
     DifferencesFound,
+    ForkedFrom,
     FramesReceived,
     InputAdded,
     Record,
@@ -24,6 +25,7 @@ from triplane.core.records import (
     RunEnded,
     RunStarted,
     SteerSent,
+    SteersRequeued,
     StillWaiting,
     ToolFinished,
     ToolStarted,
@@ -165,6 +167,17 @@ def test_nonsense_does_get_through_the_codec() -> None:
 
 BODIES = st.one_of(
     st.builds(RunStarted, st.just("run_1"), st.just("a"), st.just("m"), st.just("f"), st.just((user("Hi"),))),
+    st.builds(
+        RunStarted,
+        st.just("run_2"),
+        st.just("a"),
+        st.just("m"),
+        st.just("f"),
+        st.just((user("Hi"), message("Hello"))),
+        st.builds(
+            ForkedFrom, st.just("run_1"), st.sampled_from([None, "resp_1"]), st.just("c1"), st.integers(0, 4)
+        ),
+    ),
     st.builds(InputAdded, st.just((user("More."),))),
     st.builds(
         RequestSent,
@@ -179,6 +192,7 @@ BODIES = st.one_of(
         st.booleans(),
     ),
     st.builds(SteerSent, st.sampled_from(["resp_1", "resp_2"]), st.just((user("Steer."),))),
+    st.builds(SteersRequeued, st.just(1), st.just("stalled"), st.just(1), st.booleans()),
     st.builds(ResponseRetracted, st.just(1), st.just("stalled"), st.just(0), st.booleans()),
     st.builds(DifferencesFound, st.just(1), st.just("resp_1"), st.just(()), st.just(())),
     st.just(StillWaiting(1, "c1", "model_thinking", 11.0, 0.5, 0.01)),
@@ -239,6 +253,9 @@ def test_a_log_that_is_read_again_gives_the_state_there_was_at_every_record(bodi
 
         assert replayed.canonical() == live.canonical()
         assert live.head is None or live.head.length <= len(live.history)
+        items, head = live.settled()
+        assert list(items) == live.history[: len(items)]
+        assert head is None or head.length <= len(items)
 
 
 @given(LOGS, st.data())

@@ -14,11 +14,13 @@ from triplane.core.errors import Effect
 from triplane.core.outcome import ToolCall, ToolOutcome
 from triplane.core.records import (
     ConnectionDropped,
+    ForkedFrom,
     InputAdded,
     Record,
     ResponseRetracted,
     RunEnded,
     SteerSent,
+    SteersRequeued,
     ToolFinished,
     ToolStarted,
 )
@@ -489,6 +491,162 @@ def test_two_steers_are_two_messages() -> None:
 
     assert run.history == [message("He"), *STEER.items, *second.items, message("Sum", "msg_2")]
     assert run.head == ChainHead("resp_2", "c1", 4)
+
+
+REQUEUED = SteersRequeued(1, "connection_lost", 1, ambiguous=True)
+
+
+@pytest.mark.parametrize("how", ["failed", "refused", "lost"])
+def test_what_a_steer_said_that_came_to_nothing_is_input_for_the_next_request(how) -> None:
+    last = {
+        "failed": got(REFUSED),
+        "refused": got(frame("error", status=400, error={"code": "invalid_value"})),
+        "lost": REQUEUED,
+    }[how]
+    log = [started(user("Hi")), sent(), got(response("created")), STEER]
+    run = reduce(*log, got(response("completed", [message("Hello")])), last)
+
+    assert run.turn.is_over
+    assert run.has_unanswered_input
+    assert run.history == [user("Hi"), message("Hello"), *STEER.items]
+    assert run.head == ChainHead("resp_1", "c1", 2), "the next request carries what it said"
+
+
+def test_it_comes_after_the_outputs_of_calls() -> None:
+    log = [
+        started(),
+        sent(),
+        got(response("created")),
+        STEER,
+        got(ACCEPTED),
+        got(response("completed", [call()])),
+    ]
+    run = reduce(*log, DROPPED, REQUEUED)
+    assert [each.call_id for each in run.pending] == ["call_1"]
+    assert run.status == "tools"
+
+    run = reduce(*log, DROPPED, REQUEUED, *ran())
+    assert run.history == [call(), ANSWERED, *STEER.items]
+
+
+def test_a_steer_that_fails_after_it_waited_for_outputs_is_not_taken_for_said() -> None:
+    second = SteerSent("resp_1", (user("In French."),))
+    also = frame("response.steer.accepted", steer={"id": "steer_2", "previous_response_id": "resp_1"})
+    done = response("completed", [call()])
+    refused = json.loads(REFUSED)
+    late = frame(
+        **{
+            **refused,
+            "kind": refused.pop("type"),
+            "steer": {"id": "steer_1", "previous_response_id": "resp_1"},
+        }
+    )
+    waits = frame(
+        "response.steer.pending",
+        steer={"id": "steer_2", "previous_response_id": "resp_1"},
+        reason="waiting_for_required_input",
+        required_input=[],
+    )
+    log = [
+        started(),
+        sent(),
+        got(response("created")),
+        STEER,
+        second,
+        got(ACCEPTED, also, done, PENDING, late, waits),
+    ]
+    run = reduce(*log, *ran())
+
+    assert run.history == [call(), *second.items, ANSWERED, *STEER.items]
+    assert run.head == ChainHead("resp_1", "c1", 2)
+
+
+@pytest.mark.parametrize("kind", ["completed", "incomplete"])
+def test_a_run_that_has_been_answered_has_nothing_to_go_on_for(kind) -> None:
+    ended = response(kind, [message("Hello")], incomplete_details={"reason": "max_output_tokens"})
+    run = reduce(started(user("Hi")), sent(), got(ended))
+    assert not run.has_unanswered_input
+
+    for late in (InputAdded((user("More"),)), STEER):
+        assert reduce(started(user("Hi")), sent(), got(ended), late).has_unanswered_input
+    assert reduce(started(user("Hi")), sent(), InputAdded((user("More"),)), got(ended)).has_unanswered_input
+
+
+def test_calls_of_a_response_that_stopped_early_are_run_only_if_the_run_goes_on() -> None:
+    done = frame("response.output_item.done", item=call(), output_index=0)
+    ended = response("incomplete", [call()], incomplete_details={"reason": "max_output_tokens"})
+    assert reduce(started(), sent(), got(done, ended)).pending == []
+
+    run = reduce(started(), sent(), InputAdded((user("More"),)), got(done, ended))
+    assert [each.call_id for each in run.pending] == ["call_1"]
+
+
+def test_calls_before_a_successor_that_was_lost_are_answered() -> None:
+    done = frame("response.output_item.done", item=call(), output_index=0)
+    steered = response("incomplete", [call()], incomplete_details={"reason": "steered"})
+    log = [started(), sent(), got(response("created"), done), STEER, got(ACCEPTED, steered)]
+    run = reduce(*log, got(response("created", [], "resp_2")), DROPPED, RETRACTED)
+
+    assert (run.status, [each.call_id for each in run.pending]) == ("tools", ["call_1"])
+
+
+# Forks.
+
+
+def test_a_fork_begins_with_the_conversation_and_the_head_of_its_source() -> None:
+    origin = ForkedFrom("run_1", "resp_1", "c1", 2)
+    body = attrs.evolve(started(user("Hi"), message("Hello"), user("More")), forked_from=origin)
+    run = reduce(body)
+
+    assert run.head == ChainHead("resp_1", "c1", 2)
+    assert run.history == [user("Hi"), message("Hello"), user("More")]
+    assert run.has_unanswered_input
+    assert reduce(attrs.evolve(body, forked_from=ForkedFrom("run_1"))).head is None
+
+
+def test_where_a_fork_leaves_a_run() -> None:
+    nothing: list[object] = []
+    log = [
+        (started(user("Hi")), [user("Hi")], None),
+        (sent(), [user("Hi")], None),
+        (got(response("created")), [user("Hi")], None),
+        (got(response("completed", [call()])), [user("Hi")], None),
+        (ran()[0], [user("Hi")], None),
+        (ran()[1], [user("Hi"), call(), ANSWERED], ChainHead("resp_1", "c1", 2)),
+        (
+            sent(2, plan="incremental", previous="resp_1"),
+            [user("Hi"), call(), ANSWERED],
+            ChainHead("resp_1", "c1", 2),
+        ),
+        (InputAdded((user("More"),)), [user("Hi"), call(), ANSWERED], ChainHead("resp_1", "c1", 2)),
+    ]
+    for body, items, head in log:
+        nothing.append(body)
+        assert reduce(*nothing).settled() == (tuple(items), head)
+
+
+def test_a_fork_while_its_source_is_steered_is_told_what_the_steer_said() -> None:
+    log = [started(user("Hi")), sent(), got(response("created")), STEER, got(ACCEPTED, STEERED)]
+    run = reduce(*log, got(response("created", [], "resp_2")))
+
+    assert run.head == ChainHead("resp_1", "c1", 3)
+    assert run.settled() == ((user("Hi"), message("He"), *STEER.items), ChainHead("resp_1", "c1", 2))
+
+
+@pytest.mark.parametrize(
+    ("error", "is_kept"),
+    [
+        ({"code": "server_error"}, True),
+        ({"code": "previous_response_not_found"}, False),
+        ({"code": None, "param": "input"}, False),
+    ],
+)
+def test_an_error_on_another_lane_costs_the_head_only_if_it_is_about_the_head(error, is_kept) -> None:
+    origin = ForkedFrom("run_1", "resp_1", "c1", 1)
+    body = attrs.evolve(started(message("Hello"), user("More")), forked_from=origin)
+    run = reduce(body, sent(plan="fork", previous="resp_1"), got(frame("error", status=400, error=error)))
+
+    assert (run.head is not None) is is_kept
 
 
 # Counting.

@@ -394,3 +394,77 @@ def test_no_order_of_events_raises_and_two_folds_are_equal() -> None:
 
         assert turn.canonical() == again.canonical()
         assert json.loads(turn.canonical())
+
+
+# Servers that do not know steers.
+
+
+REFUSALS = [
+    {"status": 400, "error": {"code": "invalid_value"}},
+    {"status": 404, "error": {"message": "unknown"}},
+    {"code": "unknown_event_type"},
+    {"error": {"message": "no", "param": "type"}},
+    {"status": 409, "error": {"code": "concurrent_request"}},
+]
+
+
+@pytest.mark.parametrize("fields", REFUSALS)
+@pytest.mark.parametrize("late", [False, True])
+def test_an_error_about_a_steer_leaves_the_response_alone(fields, late) -> None:
+    refusal, end = event("error", **fields), completed([message("All.")])
+    turn = take(created(), *([end, refusal] if late else [refusal, end]), steers=1)
+
+    assert states(turn) == ["refused"]
+    assert turn.steers[0].error is not None
+    assert (turn.is_over, turn.response.status, len(turn.responses)) == (True, "completed", 1)
+
+
+@pytest.mark.parametrize(
+    ("before", "steers", "fields"),
+    [
+        # Nothing is on its way that could be turned down but the request itself.
+        ([created()], 0, REFUSALS[0]),
+        ([], 1, REFUSALS[0]),
+        ([created(), accepted()], 1, REFUSALS[0]),
+        # One of the response's own events.
+        ([created()], 1, {"sequence_number": 1, **REFUSALS[0]}),
+        # What is said of responses and connections, whatever else is on its way.
+        ([created()], 1, {"status": 400, "error": {"code": "websocket_connection_limit_reached"}}),
+        ([created()], 1, {"status": 400, "error": {"code": "misalignment_policy_violation"}}),
+        ([created()], 1, {"status": 500, "error": {"code": "server_error"}}),
+        ([created()], 1, {"error": {"message": "boom"}}),
+    ],
+)
+def test_any_other_error_is_the_responses(before, steers, fields) -> None:
+    turn = take(*before[:1], steers=steers)
+    for each in [*before[1:], event("error", **fields)]:
+        turn.apply(each)
+
+    assert turn.response.status == "error"
+    assert "refused" not in states(turn)
+
+
+def test_one_error_answers_one_steer() -> None:
+    turn = take(created(), event("error", **REFUSALS[0]), steers=2)
+
+    assert states(turn) == ["refused", "sent"]
+
+
+@pytest.mark.parametrize("ends", [[completed([])], [incomplete("steered")]], ids=["completed", "steered"])
+def test_steers_can_be_given_up(ends) -> None:
+    turn = take(created(), accepted(), *ends, steers=2)
+    assert not turn.is_over
+
+    turn.give_up_steers()
+
+    assert turn.is_over
+    assert states(turn) == ["lost", "lost"]
+
+
+def test_a_response_that_somebody_else_steered_can_be_given_up() -> None:
+    turn = take(created(), incomplete("steered"))
+    assert not turn.is_over
+
+    turn.give_up_steers()
+
+    assert turn.is_over

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-import random
-
 import pytest
 import trio
 import trio.testing
 
 import triplane
-from triplane.core.records import RunEnded
-from triplane.protocol import ResponseCreate
+from simulation.cancelling import (
+    ENGINES,
+    OPERATIONS,
+    STATES,
+    cancelled_at_random,
+    cancelled_engine,
+    cancelled_job,
+    cancelled_state,
+)
 
 
 class CancelAtStep(trio.abc.Instrument):
@@ -62,85 +67,29 @@ async def assert_whole(b, *, runs: int = 4) -> None:
     assert {number: f"echo: hello {number}" for number in range(runs)} == texts
 
 
-async def test_500_random_cancellations_of_a_run(bench, autojump_clock) -> None:
-    rng = random.Random(20)
-    async with bench(options=LIMITS) as b:
-
-        async def operation() -> None:
-            await b.engine.run(AGENT, "REPEAT 2 CALL nap {}")
-
-        _, steps = await cancelled_at(0, operation)
-        assert steps > 100
-        caught = 0
-        for round_number in range(500):
-            was_cancelled, _ = await cancelled_at(rng.randrange(1, steps), operation)
-            caught += was_cancelled
-            if round_number % 10 == 0:
-                await assert_whole(b)
-        await assert_whole(b)
-        ends = [
-            b.engine.ledger.open(run_id).read(-1, 10_000)[-1].body for run_id in b.engine.ledger.run_ids()
-        ]
-
-    assert caught > 400
-    assert {RunEnded("completed"), RunEnded("cancelled")} == set(ends)
-    assert b.engine.statistics().opened == b.engine.statistics().closed
+# A sample of what `nox -s sweep -- cancel` does at every step there is.
 
 
-@pytest.mark.parametrize("seed", range(4))
-async def test_random_cancellations_among_many_runs(bench, autojump_clock, seed) -> None:
-    """Waiters, holders and lenders of lanes are cancelled while others go on."""
-    rng = random.Random(seed)
-    finished = 0
-
-    async def one(b, number: int) -> None:
-        nonlocal finished
-        await trio.sleep(rng.random() * 5)
-        with trio.move_on_after(rng.choice([rng.random() * 3, 1e6])):
-            result = await b.engine.run(AGENT, f"REPEAT {number % 3 + 1} CALL nap {{}}")
-            assert "completed" == result.status
-            finished += 1
-
-    async with bench(options=LIMITS, latency=0.1) as b:
-        async with trio.open_nursery() as nursery:
-            for number in range(60):
-                nursery.start_soon(one, b, number)
-        await assert_whole(b)
-
-    assert 0 < finished < 60
-    assert b.engine.statistics().opened == b.engine.statistics().closed
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_an_operation_cancelled_at_a_step(name: str) -> None:
+    place = list(OPERATIONS).index(name)
+    cancelled_job(OPERATIONS[name], order=place, step=7 + 37 * place % 110)
 
 
-async def test_every_step_of_every_operation(bench, autojump_clock) -> None:
-    """Cancelled at each step there is: a lane, a warm-up, a fan-out, a followed run."""
-    async with bench(options=LIMITS) as b:
+@pytest.mark.parametrize("name", ENGINES)
+def test_an_engine_cancelled_at_a_step(name: str) -> None:
+    place = list(ENGINES).index(name)
+    cancelled_engine(ENGINES[name], order=place, step=12 + 41 * place)
 
-        async def lane() -> None:
-            async with b.engine.lane() as held:
-                await (await held.create(ResponseCreate(model="m", input="SAY 3 x", store=False))).wait()
 
-        async def warm_up() -> None:
-            await b.engine.warm_up(AGENT, lanes=2)
+@pytest.mark.parametrize("name", STATES)
+def test_cancelled_whatever_the_network_is_doing(name: str) -> None:
+    """Up to a mebibyte may be on its way; whoever is cancelled returns in no time."""
+    cancelled_state(STATES[name], order=1)
 
-        async def fan_out() -> None:
-            async with b.engine.fan_out(AGENT, ["a", "b", "c"]) as results:
-                async for _ in results:
-                    pass
 
-        async def follow() -> None:
-            async with b.engine.open_run(AGENT, "CALL nap {}") as run:
-                async for _ in run:
-                    pass
-
-        for operation in (lane, warm_up, fan_out, follow):
-            _, steps = await cancelled_at(0, operation)
-            for step in range(1, steps, 3):
-                await cancelled_at(step, operation)
-                if step % 5 == 0:
-                    await assert_whole(b, runs=3)
-            await assert_whole(b)
-
-    assert b.engine.statistics().opened == b.engine.statistics().closed
+def test_many_cancelled_at_random() -> None:
+    assert len(cancelled_at_random(1, 40).latencies) > 25
 
 
 @pytest.mark.parametrize("lanes", ["auto", "named"])

@@ -228,4 +228,4 @@ async def test_leaving_in_good_order_waits_for_runs_no_longer_than_they_are_want
     assert 5 <= trio.current_time() <= 5 + triplane.EngineOptions().close_grace
 
     assert [triplane.EngineClosed] == [type(error) for error in heard]
-    assert "resume" == heard[0].receipt.next
+    assert ("accepted", "resume") == (heard[0].receipt.sent, heard[0].receipt.next)

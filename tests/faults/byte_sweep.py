@@ -37,15 +37,13 @@ FAULTS: Final[dict[str, Callable[[int], Toxic]]] = {
     "corrupt_high": partial(Corrupt, mask=0x80),
 }
 DIRECTIONS: Final[tuple[Direction, ...]] = get_args(Direction)
-WIRES: Final[tuple[str, ...]] = get_args(WireName)
+# The libraries that frame WebSockets, and what goes without them.
+WIRES: Final[tuple[str, ...]] = (*get_args(WireName), "http")
 
 QUESTION: Final = 'CALL note {"number": 1}'
 ANSWER: Final = 'RESULT: "noted 1"'
 
-OPTIONS: Final = triplane.EngineOptions()
-# What may pass until the end of a run whose connection was lost once: until that is noticed, until the retry, and
-# something for the rest. No server here takes any time.
-NOTICED_WITHIN: Final = OPTIONS.heartbeat_interval + OPTIONS.heartbeat_timeout + 1.0
+OPTIONS: Final = triplane.EngineOptions(first_event_timeout=30, idle_timeout=30)
 # Damaged bytes can make a peer that lives and says nothing, time and again.
 CORRUPT_WITHIN: Final = (1 + OPTIONS.replay_attempts) * (OPTIONS.first_event_timeout + OPTIONS.idle_timeout)
 
@@ -54,8 +52,15 @@ _PASSING: Final = (triplane.ConnectionLost, triplane.Stalled, triplane.ProtocolV
 
 
 def is_installed(wire: str) -> bool:
-    """Whether the package of a wire is there; one of them is an extra."""
-    return importlib.util.find_spec(wire.replace("-", "_")) is not None
+    """Whether the package of a wire is there; some are extras."""
+    package = "httpcore2" if wire == "http" else wire.replace("-", "_")
+    return importlib.util.find_spec(package) is not None
+
+
+def endpoint_of(wire: str) -> triplane.Endpoint:
+    """The endpoint that is spoken to in this way."""
+    url = "ws://memory/v1"
+    return triplane.Endpoint(url, transport="http") if wire == "http" else triplane.Endpoint(url, wire=wire)  # type: ignore[arg-type]
 
 
 @attrs.frozen
@@ -63,7 +68,7 @@ class Case:
     """What goes wrong, and where.
 
     Attributes:
-        wire: The endpoint's wire.
+        wire: One of `WIRES`.
         direction: In which direction.
         fault: A key of `FAULTS`.
         byte: After how many bytes.
@@ -80,6 +85,15 @@ class Case:
     def link(self) -> Link:
         """The link of the first connection; all later ones are clean."""
         return Link(**{self.direction: [FAULTS[self.fault](self.byte)]})
+
+    @property
+    def ends_within(self) -> float:
+        """What may pass until the end of the run, which loses one connection; no server here takes any time."""
+        if self.is_corrupt:
+            return CORRUPT_WITHIN
+        # Over HTTP there are no heartbeats.
+        noticed = OPTIONS.heartbeat_interval + OPTIONS.heartbeat_timeout
+        return 1.0 + (OPTIONS.first_event_timeout if self.wire == "http" else noticed)
 
     @property
     def is_corrupt(self) -> bool:
@@ -121,10 +135,9 @@ async def take_turn(wire: str, link: Link, options: triplane.EngineOptions) -> E
 
     result: triplane.RunResult | None = None
     error: BaseException | None = None
-    endpoint = triplane.Endpoint("ws://memory/v1", wire=wire)  # type: ignore[arg-type]
     agent = triplane.Agent("m", "", [note])
     began = trio.current_time()
-    async with open_faulty_bench([link], endpoint=endpoint, options=options) as b:
+    async with open_faulty_bench([link], endpoint=endpoint_of(wire), options=options) as b:
         try:
             result = await b.engine.run(agent, QUESTION)
         except Exception as caught:
@@ -245,9 +258,8 @@ def _leftovers(case: Case, evidence: Evidence) -> Iterator[str]:
     }
     if any(left.values()):
         yield f"something is left: {left}"
-    within = CORRUPT_WITHIN if case.is_corrupt else NOTICED_WITHIN
-    if evidence.ended_after > within:
-        yield f"the run ended after {evidence.ended_after:g} s, which is more than {within:g}"
+    if evidence.ended_after > case.ends_within:
+        yield f"the run ended after {evidence.ended_after:g} s, which is more than {case.ends_within:g}"
     if evidence.left_after > OPTIONS.close_grace:
         yield f"leaving took {evidence.left_after:g} s, and close_grace is {OPTIONS.close_grace:g}"
 

@@ -171,3 +171,29 @@ async def test_bytes_that_come_slowly_are_no_silence(autojump_clock) -> None:
 
     assert ("echo: hello", 0) == (result.text, result.reconnects)
     assert trio.current_time() > 120
+
+
+@pytest.mark.parametrize(
+    ("byte", "sent", "arrived"),
+    [(50, "nothing", 0), (200, "ambiguous", 1), (2_000, "accepted", 1), (5_000, "accepted", 2)],
+)
+async def test_when_nothing_can_be_opened_any_more_an_error_says_how_far_it_had_got(
+    autojump_clock, byte, sent, arrived
+) -> None:
+    """The first connection is lost, and after it the network. The request was not sent again, and had been sent."""
+    executed = []
+
+    @triplane.tool
+    async def note() -> str:
+        """Do something that must happen once."""
+        executed.append(1)
+        return "noted"
+
+    async with open_faulty_bench([Link(down=[Reset(byte)])], then=Link(up=[Reset(0)])) as b:
+        with pytest.raises(triplane.ConnectFailed) as caught:
+            await b.engine.run(triplane.Agent("m", "", [note]), "CALL note {}")
+
+    receipt = caught.value.receipt
+    assert (sent, len(executed)) == (receipt.sent, len(receipt.effects))
+    assert arrived == len(b.server.requests)
+    assert ("retry" if sent == "nothing" else "resume") == receipt.next

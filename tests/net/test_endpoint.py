@@ -95,7 +95,7 @@ def test_equal_endpoints_share_connections_and_others_do_not() -> None:
     assert one != Endpoint("ws://host/v1", api_key="a", headers={"X": "1"})
 
 
-@pytest.mark.parametrize(("option", "value"), [("wire", "carrier-pigeon"), ("transport", "http")])
+@pytest.mark.parametrize(("option", "value"), [("wire", "carrier-pigeon"), ("transport", "tcp")])
 def test_a_wire_that_is_not_there_is_refused(option, value) -> None:
     with pytest.raises(ConfigError, match=f"{option}="):
         Endpoint("ws://host/v1", **{option: value})

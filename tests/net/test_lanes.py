@@ -296,6 +296,21 @@ async def test_a_cancelled_run_returns_at_once_and_its_connection_lives(bench, a
     assert 1 == b.network.opened
 
 
+async def test_a_lane_that_was_read_off_is_as_good_as_new(bench, autojump_clock) -> None:
+    """What it cached is not what its server caches now."""
+    async with bench(delta_delay=0.1) as b:
+        await b.engine.run(AGENT, "hello")
+        (lane,) = b.engine._pool.lanes()
+        assert lane.caches is not None
+        with trio.move_on_after(1):
+            await b.engine.run(AGENT, "SAY 20 x")
+        await trio.sleep(3)
+        assert lane.caches is None
+        async with b.engine.lane():
+            pass
+        assert {"free": 1} == states(b)
+
+
 async def test_what_takes_too_long_is_not_waited_for(bench, autojump_clock) -> None:
     async with bench(options=triplane.EngineOptions(drain_timeout=2)) as b:
         with trio.move_on_after(1):
@@ -359,7 +374,7 @@ async def test_names_are_used_again_and_a_connection_without_names_is_replaced(b
     """A lane that was read to its end keeps its name; a lane that had to be given up takes it along."""
     limits = options(lanes_per_connection=2, drain_timeout=1)
     async with bench(options=limits, endpoint=NAMED) as b:
-        for _ in range(100):
+        for _ in range(40):
             await b.engine.run(AGENT, "hello")
         assert ["c1/1"] == [lane.name for lane in pool(b).lanes]
         for _ in range(31):

@@ -84,6 +84,32 @@ async def test_a_vendors_keepalive_tells_nothing_of_lanes(by_hand, nursery, auto
         nursery.start_soon(peer.answer)
 
 
+async def test_a_server_that_has_lost_its_lanes_is_found_out_again(by_hand, nursery, autojump_clock) -> None:
+    """Behind one address there may be servers of several versions."""
+    texts: list[str] = []
+
+    async def run(engine) -> None:
+        texts.append((await engine.run(AGENT, "hello")).text)
+
+    async with by_hand() as (engine, peers, _), trio.open_nursery() as runs:
+        runs.start_soon(run, engine)
+        peer = await peers.next()
+        await peer.text(end(1, (await request(peer))["stream_id"]))
+        await trio.testing.wait_all_tasks_blocked()
+        await peer.stream.aclose()
+        runs.start_soon(run, engine)
+        for _ in range(2):
+            peer = await peers.next()
+            assert "lane-1" == (await request(peer))["stream_id"]
+            await peer.text(end(2))
+        runs.start_soon(run, engine)
+        assert "stream_id" not in await request(peer)
+        await peer.text(end(3))
+        nursery.start_soon(peer.answer)
+
+    assert ["done"] * 3 == texts
+
+
 @pytest.mark.parametrize("lane", [None, "lane-1"])
 async def test_the_servers_age_limit_retires_the_connection(by_hand, nursery, autojump_clock, lane) -> None:
     """Without a name all lanes in flight hear of it; with one, the others finish first."""

@@ -228,6 +228,9 @@ def _options(rng: Random) -> dict[str, Any]:
     perhaps(0.1, "max_unread", 1_000)
     perhaps(0.2, "close_timeout", 0.1, 5.0)
     perhaps(0.2, "close_grace", 0.1, 5.0)
+    perhaps(0.1, "spare_connections", 1)
+    perhaps(0.2, "rewarm", True)  # noqa: FBT003  # any value stands there
+    perhaps(0.1, "ambiguous_sends", "raise")
     perhaps(0.4, "lanes_per_connection", 2, 4, 16)
     perhaps(0.2, "drain_timeout", 0, 0.5)
     perhaps(0.1, "slow_lane", "fail")
@@ -240,6 +243,10 @@ def _endpoint(rng: Random, *, has_lanes: bool) -> dict[str, Any]:
     endpoint: dict[str, Any] = {}
     if rng.random() < 0.4:
         endpoint["max_age"] = rng.choice((3.0, 20.0))
+    else:
+        endpoint["max_age"] = None
+    if rng.random() < 0.3:
+        endpoint["wire"] = "websockets"
     if rng.random() < 0.2:
         endpoint["lanes"] = "named" if has_lanes else "none"
     return endpoint

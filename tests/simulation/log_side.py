@@ -92,7 +92,7 @@ class LogSide:
         for run in self.of_label(create.label):
             if run.claim(create):
                 return
-        raise Broken("write ahead", f"no log tells of {create}")
+        raise Broken("write ahead", f"no log tells, durably, of {create}")
 
 
 class RunSide:
@@ -196,9 +196,9 @@ class RunSide:
         for sent in self.sent:
             body = sent.body
             facts = (body.previous_response_id, body.items, body.size)
-            if not sent.arrived and facts == (create.parent, len(create.items), create.size):
-                durable = sent.record.sequence < self.log.durable_below
-                require("write ahead", durable, f"{create} was seen before {body} was durable")
+            # What is not durable yet cannot have been sent.
+            durable = sent.record.sequence < self.log.durable_below
+            if durable and not sent.arrived and facts == (create.parent, len(create.items), create.size):
                 sent.arrived = True
                 create.run_id, create.turn = self.log.run_id, body.turn
                 self._check_outputs(create)

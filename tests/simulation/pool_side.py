@@ -40,7 +40,9 @@ class PoolSide:
                     if waits and is_usable and state == "free":
                         raise Broken("fairness", f"{lane.name} is free, and {len(place.queue)} wait")
             total = usable + place.dialling
-            if total > self._options.max_connections:
+            # Replacements of those that grow old are opened first.
+            most = self._options.max_connections * (1 if place.endpoint.max_age is None else 2)
+            if total > most:
                 raise Broken("bounds", f"{total} connections")
             if self._waited or place.queue:
                 self._check_order(place.queue)

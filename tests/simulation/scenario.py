@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal
 
 import attrs
@@ -146,10 +147,17 @@ class WarmUp(Job):
 
 @attrs.frozen
 class Leaving:
-    """How and when the engine is left before its jobs are done: cancelled with them, or from under them."""
+    """How and when the engine is left before its jobs are done.
 
-    at: float
-    how: Literal["cancelled", "left"]
+    Attributes:
+        at: When, in virtual seconds.
+        how: ``"cancelled"`` with its jobs, or ``"left"``, from under them.
+        at_step: At which step of the scheduler it is cancelled, however far its opening has come.
+    """
+
+    at: float = math.inf
+    how: Literal["cancelled", "left"] = "cancelled"
+    at_step: int | None = None
 
 
 @attrs.frozen
@@ -164,6 +172,7 @@ class Scenario:
         server: The server's options, likewise.
         endpoint: The endpoint's.
         leaving: Whether the engine is left early.
+        warm: How many agents are warmed up when it is opened.
     """
 
     seed: int
@@ -173,6 +182,7 @@ class Scenario:
     server: dict[str, Any] = attrs.Factory(dict)
     endpoint: dict[str, Any] = attrs.Factory(dict)
     leaving: Leaving | None = None
+    warm: int = 0
 
 
 def is_of_network(fault: Fault) -> bool:

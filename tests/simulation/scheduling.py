@@ -24,13 +24,16 @@ def scheduled(seed: int | str) -> Iterator[None]:
     """
     run = trio._core._run
     before = run._ALLOW_DETERMINISTIC_SCHEDULING, run._r.getstate(), random.getstate(), os.urandom
+    # The standard library's `secrets` has a reference of its own.
+    secret_bytes = random._urandom
     run._ALLOW_DETERMINISTIC_SCHEDULING = True
     run._r.seed(f"order {seed}")
     random.seed(f"numbers {seed}")
-    os.urandom = random.Random(f"bytes {seed}").randbytes
+    os.urandom = random._urandom = random.Random(f"bytes {seed}").randbytes
     try:
         yield
     finally:
         run._ALLOW_DETERMINISTIC_SCHEDULING, order, numbers, os.urandom = before
+        random._urandom = secret_bytes
         run._r.setstate(order)
         random.setstate(numbers)

@@ -9,7 +9,7 @@ from triplane.core.continuation import LaneMemory, plan_turn
 from triplane.core.outcome import ToolCall
 from triplane.core.records import ToolStarted
 from triplane.core.reducer import RunReducer
-from triplane.engine import driver
+from triplane.engine import request
 from triplane.engine.driver import Driver
 from triplane.net import pool
 from triplane.net.guarded_stream import GuardedStream
@@ -87,7 +87,7 @@ def test_it_finds_a_response_continued_where_it_is_not_known(monkeypatch) -> Non
             history, head, LaneMemory(head.connection, head.response_id) if head else lane, fingerprint
         )
 
-    monkeypatch.setattr(driver, "plan_turn", plan)
+    monkeypatch.setattr(request, "plan_turn", plan)
 
     assert "known id" == simulate(Scenario(1, (Run(('CALL cut {"number": 1}', "SAY 1 a")),))).found.which
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gc
 import hashlib
+import math
 import random
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -21,7 +23,7 @@ from .network import SimulatedNetwork
 from .scenario import Lane, NetworkFault, Run
 from .scheduling import scheduled
 from .watch import Watch
-from .workload import HERE, do, expected_text
+from .workload import AGENT, HERE, do, expected_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -58,7 +60,9 @@ class Outcome:
         story: What happened, a line each.
         steps: Of the scheduler.
         seconds: Of virtual time.
-        ends: How runs and other jobs ended, to be counted.
+        ends: How runs and other jobs ended, each with its label.
+        spans: From which step to which each job lasted, by its number.
+        latencies: Seconds of real time from each cancellation to the return of what was cancelled.
     """
 
     found: Found | None
@@ -66,7 +70,9 @@ class Outcome:
     story: tuple[str, ...]
     steps: int
     seconds: float
-    ends: tuple[str, ...]
+    ends: tuple[tuple[str, str], ...]
+    spans: dict[int, tuple[int, int]]
+    latencies: tuple[float, ...]
 
 
 def simulate(scenario: Scenario) -> Outcome:
@@ -100,7 +106,9 @@ class World:
         self.options = triplane.EngineOptions(**OPTIONS | scenario.options)
         self.watch = Watch(self)
         self.secret = KEY
-        self.ends: list[str] = []
+        self.ends: list[tuple[str, str]] = []
+        self._spans: dict[int, tuple[int, int]] = {}
+        self._latencies: list[float] = []
         self._story: list[tuple[float, int, str]] = []
         self._began = 0.0
         self._ended = 0.0
@@ -154,16 +162,26 @@ class World:
 
     async def _use(self) -> None:
         scenario = self.scenario
-        endpoint = triplane.Endpoint("ws://simulation/v1", api_key=KEY, **scenario.endpoint)
+        endpoint = triplane.Endpoint(**{"url": "ws://simulation/v1", "api_key": KEY} | scenario.endpoint)
         leaving = scenario.leaving
         async with trio.open_nursery() as left_behind:
             with trio.CancelScope() as scope:
+                left_at = math.inf
+
+                def cancel() -> None:
+                    nonlocal left_at
+                    left_at = trio.current_time()
+                    scope.cancel()
+
+                if leaving is not None and leaving.at_step is not None:
+                    self.watch.at_step(leaving.at_step, cancel)
                 async with triplane.open_engine(
                     endpoint,
                     options=self.options,
                     ledger=self.ledger,
                     network=self.network,
                     rng=random.Random(f"engine {scenario.seed}"),
+                    warm=[attrs.evolve(AGENT, instructions=f"{number}") for number in range(scenario.warm)],
                 ) as self.engine:
                     self.watch.begin(self.engine)
                     if leaving is None:
@@ -178,7 +196,7 @@ class World:
                         self.tell(f"the engine is {leaving.how}")
                         if until.cancelled_caught and leaving.how == "cancelled":
                             scope.cancel()
-                    left_at = trio.current_time()
+                    left_at = min(left_at, trio.current_time())
             spent = trio.current_time() - left_at
             in_time = spent <= self.options.close_grace + 1e-6
             self.require("cancel latency", in_time, f"leaving took {spent:g} s")
@@ -191,10 +209,11 @@ class World:
     async def _do(self, label: str, job: Job) -> None:
         await trio.sleep(job.at)
         self.tell(f"job {label} begins")
-        cancelled_at: list[float] = []
+        began = self.watch.steps
+        cancelled_at: list[tuple[float, float]] = []
 
         def cancel() -> None:
-            cancelled_at.append(trio.current_time())
+            cancelled_at.append((trio.current_time(), time.perf_counter()))
             self.tell(f"job {label} is cancelled")
             scope.cancel()
 
@@ -209,9 +228,11 @@ class World:
                 finally:
                     self.watch.at_no_step(cancel)
                     if cancelled_at:
-                        spent = trio.current_time() - cancelled_at[0]
+                        spent = trio.current_time() - cancelled_at[0][0]
+                        self._latencies.append(time.perf_counter() - cancelled_at[0][1])
                         self.require("cancel latency", spent == 0, f"job {label} went on for {spent:g} s")
                     nursery.cancel_scope.cancel()
+        self._spans[int(label)] = began, self.watch.steps
         self.tell(f"job {label} is over")
 
     # What the program says of itself.
@@ -232,13 +253,13 @@ class World:
             yield
         except triplane.TriplaneError as error:
             self.tell(f"{label} ends in {error!r}")
-            self.ends.append(type(error).__name__)
+            self.ends.append((label, type(error).__name__))
             self.watch.error(label, error)
 
     def result(self, label: str, lines: Lines, state: RunState) -> None:
         """A run has a result."""
         self.tell(f"{label} is {state.status}: {state.text[:40]!r}")
-        self.ends.append(state.status)
+        self.ends.append((label, state.status))
         expected = expected_text(lines, state) if state.status == "completed" else None
         self.require(
             "result",
@@ -302,6 +323,8 @@ class World:
             self.watch.steps,
             self._ended - self._began,
             tuple(self.ends),
+            self._spans,
+            tuple(self._latencies),
         )
 
 

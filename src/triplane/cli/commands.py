@@ -32,6 +32,7 @@ from triplane.tools import workspace
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from triplane.core.transport import TransportSetting
     from triplane.server import Fault
     from triplane.tools import Tool
 
@@ -94,6 +95,13 @@ class _Directory(click.Path):
         return path
 
 
+_TRANSPORT = click.option(
+    "--transport",
+    type=click.Choice(["websocket", "http", "auto"]),
+    default="websocket",
+    show_default=True,
+    help="HTTP needs the extra triplane[http]; auto uses it where there are no WebSockets.",
+)
 _SECONDS = _Seconds()
 _DIRECTORY = _Directory()
 _WORDS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
@@ -127,7 +135,7 @@ commands.add_command(doctor)
 @click.option("--all", "include_hidden", is_flag=True, help="Survey hidden folders such as .git too.")
 @click.option("--max-runs", type=click.IntRange(1, 1000), default=8, show_default=True, help="Runs at once.")
 @click.option(
-    "--connections", type=click.IntRange(1, 1000), default=4, show_default=True, help="WebSockets at most."
+    "--connections", type=click.IntRange(1, 1000), default=4, show_default=True, help="Connections at most."
 )
 @click.option(
     "--lanes",
@@ -144,6 +152,7 @@ commands.add_command(doctor)
     help="Seconds the local server's model thinks before each response.",
 )
 @click.option("--url", help="Another endpoint, such as https://api.openai.com/v1. Needs --model.")
+@_TRANSPORT
 @click.option("--model", help="Another model. Without --url: at OpenAI, with the key in OPENAI_API_KEY.")
 @click.option(
     "--allow-commands", is_flag=True, help="Let another model run shell commands, as you, unconfined."
@@ -160,6 +169,7 @@ def demo(
     lanes: int,
     latency: float,
     url: str | None,
+    transport: TransportSetting,
     model: str | None,
     allow_commands: bool,
     json_wanted: bool,
@@ -198,6 +208,7 @@ def demo(
         connections=connections,
         lanes=lanes,
         latency=latency,
+        transport=transport,
     )
     screen = Screen([os.environ.get(_KEY)])
     server = "a local server" if settings.endpoint is None else settings.endpoint.authority
@@ -341,6 +352,7 @@ def _fault(text: str) -> Fault:
 @click.argument("prompt")
 @click.option("--model", required=True, help="The model's name.")
 @click.option("--url", help="The endpoint. Without it: OpenAI, with the key in OPENAI_API_KEY.")
+@_TRANSPORT
 @click.option(
     "--tools", metavar="workspace:DIR", help="Let the model list, read and search the files below DIR."
 )
@@ -356,6 +368,7 @@ def run(
     prompt: str,
     model: str,
     url: str | None,
+    transport: TransportSetting,
     tools: str | None,
     allow_commands: bool,
     instructions: str,
@@ -373,7 +386,7 @@ def run(
 
     Exit status: 0 when the run completed, 1 when it failed, 130 after Ctrl-C.
     """  # noqa: D301  # click wants the real character
-    agent = Agent(model, instructions, _tools(tools, allow_commands=allow_commands))
+    agent = Agent(model, instructions, _tools(tools, allow_commands=allow_commands), transport=transport)
     endpoint = _endpoint(url)
     text = _read_prompt(prompt)
     screen = Screen([os.environ.get(_KEY)])

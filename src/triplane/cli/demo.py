@@ -14,6 +14,7 @@ from triplane.cli.report import Row
 from triplane.cli.scopes import background, interruptible
 from triplane.core.options import EngineOptions
 from triplane.core.reducer import RunState
+from triplane.core.transport import TransportSetting
 from triplane.engine.agent import Agent
 from triplane.engine.engine import Engine, EngineStatistics, open_engine
 from triplane.net.endpoint import Endpoint
@@ -45,6 +46,7 @@ class Settings:
         connections: Over how many connections at most.
         lanes: How many lanes on each of them, where the server has lanes.
         latency: Seconds that the local server's model thinks before each response.
+        transport: By which transport.
     """
 
     model: str = LOCAL_MODEL
@@ -54,6 +56,7 @@ class Settings:
     connections: int = 4
     lanes: int = 1
     latency: float = 0.0
+    transport: TransportSetting = "websocket"
 
 
 @attrs.frozen
@@ -193,7 +196,8 @@ class Demo:
 
     def _agent(self, job: Job) -> Agent:
         tools = workspace(job.folder, commands=self.settings.commands)
-        return Agent(self.settings.model, INSTRUCTIONS, tools, name=job.name)
+        settings = self.settings
+        return Agent(settings.model, INSTRUCTIONS, tools, name=job.name, transport=settings.transport)
 
     @property
     def statistics(self) -> EngineStatistics | None:

@@ -18,6 +18,7 @@ from triplane.core.records import (
     StillWaiting,
     ToolFinished,
     ToolStarted,
+    TransportChanged,
     UndecodableFrame,
 )
 from triplane.protocol import (
@@ -98,6 +99,9 @@ class Narrator:
             case DifferencesFound():
                 found = counted(len(event.differences) + len(event.irregularities), "place")
                 yield from self._note(f"the server's events do not agree in {found}; see the log")
+            case TransportChanged():
+                name = {"websocket": "a WebSocket", "http": "HTTP"}[event.transport]
+                yield from self._note(f"goes on over {name} ({event.reason.replace('_', ' ')})")
             case UndecodableFrame():
                 yield from self._note(
                     f"the server sent something that is not an event ({one_line(event.reason)})"

@@ -48,12 +48,14 @@ class LaneMemory:
         response_id: The latest response on it, else None.
         warm_for: The fingerprint of the agent that a warm-up prepared `response_id` for, else None.
         neighbours: The latest responses of the other lanes of the connection, which a fork may continue from.
+        keeps: Whether the server remembers anything there. Over HTTP it does not.
     """
 
     connection: str
     response_id: str | None = None
     warm_for: str | None = None
     neighbours: frozenset[str] = frozenset()
+    keeps: bool = True
 
     def after(self, kind: PlanKind, response: ResponseAccumulator) -> LaneMemory:
         """What the lane remembers once a response on it is over.
@@ -80,7 +82,7 @@ class Plan:
             chain; ``"refuse"``: what would be sent is sure to be rejected.
         reason: Why. For ``"incremental"``, ``"head_cached"`` or ``"head_stored"``; for ``"fork"``,
             ``"head_on_other_lane"``; for ``"warm"``, ``"lane_warmed"``; for ``"full"``, ``"first_turn"``,
-            ``"lane_changed"``, ``"connection_lost"``, ``"head_evicted"``, or ``"call_cut_off"`` when the head ends in a
+            ``"lane_changed"``, ``"nothing_kept"`` over HTTP, ``"connection_lost"``, ``"head_evicted"``, or ``"call_cut_off"`` when the head ends in a
             call that nobody can answer; for ``"refuse"``, ``"unanswered_calls"``, ``"too_large"`` or ``"not_json"``.
         previous_response_id: The response to continue, else None.
         items: The input items to send, in order; none when refused.
@@ -133,7 +135,7 @@ def _choose(
 ) -> Plan:
     reason: PlanReason = head_lost or "first_turn"
     if head is not None:
-        reason = "lane_changed"
+        reason = "lane_changed" if memory.keeps else "nothing_kept"
         way = _way_to_continue(head, memory)
         if way is not None:
             latest = _latest_output(history, head.length)

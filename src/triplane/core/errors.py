@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 Sent = Literal["nothing", "ambiguous", "accepted", "finished"]
 SafeNext = Literal["retry", "resume", "inspect", "change"]
 ConnectStage = Literal["url", "auth", "dns", "tcp", "proxy", "tls", "upgrade"]
-StallPhase = Literal["heartbeat", "first_event", "between_events", "send"]
+StallPhase = Literal["heartbeat", "first_event", "between_events", "send", "steer"]
 
 
 @attrs.frozen
@@ -61,7 +61,8 @@ class Receipt:
     Attributes:
         sent: How far the request in hand got: ``"nothing"`` left this process; ``"ambiguous"`` means that
             sending began and no answer was seen, so the model may have run; ``"accepted"`` means that the
-            server began a response; ``"finished"`` means that its terminal event arrived.
+            server began a response; ``"finished"`` means that its terminal event arrived. Of a request that
+            was to be sent once more and could not be, it is how far it got before.
         shown: How many characters of that response's text readers could already have seen.
         effects: The tool calls of the run that started, in order.
         next: What is safe: ``"retry"`` the same call; ``"resume"`` the run from its log; ``"inspect"`` the
@@ -230,7 +231,8 @@ class Stalled(TriplaneError):
 
     Attributes:
         phase: ``"heartbeat"``: no bytes and no pong; ``"first_event"``: a request got no first event;
-            ``"between_events"``: a response stopped half-way; ``"send"``: the peer stopped reading.
+            ``"between_events"``: a response stopped half-way; ``"send"``: the peer stopped reading; ``"steer"``: a
+            steer was not answered although its response had ended.
         silence: Seconds of silence when it was noticed.
     """
 

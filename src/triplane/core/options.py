@@ -97,10 +97,17 @@ class EngineOptions:
         first_event_timeout: From a request's last byte to the response's first event. Reasoning models can be
             silent for minutes.
         idle_timeout: Between two events of a response; 8.5 minutes of healthy silence have been observed.
+        steer_timeout: From the end of a response to the answer to a steer that has none yet; then the run goes on
+            elsewhere and the next request carries what the steer said.
+        fork_timeout: How long a run that could go on waits for a fork of it to begin, while both share a connection;
+            then the fork sends its whole conversation instead.
         close_timeout: For the closing handshake of one connection.
         close_grace: For leaving the engine: runs say goodbye and connections close, then they are cut.
         max_message_size: The largest message accepted; a final event repeats the whole response.
-        max_request_size: The largest request sent; OpenAI closes with 1009 above 16 MiB.
+        max_request_size: The largest request sent over a WebSocket; OpenAI closes with 1009 above 16 MiB. Over HTTP
+            the server sets the limit.
+        websocket_retry_interval: With ``transport="auto"``, how long HTTP is used at an endpoint without WebSockets
+            before it is asked for one again.
         max_unread: How far a run's slowest required reader may fall behind before the run stops reading its
             socket. On a shared connection with ``slow_lane="spill"`` the run goes on reading: its log has what the
             reader has yet to see.
@@ -152,10 +159,13 @@ class EngineOptions:
     send_timeout: float = attrs.field(default=60.0, validator=_SECONDS)
     first_event_timeout: float = attrs.field(default=600.0, validator=_SECONDS)
     idle_timeout: float = attrs.field(default=600.0, validator=_SECONDS)
+    steer_timeout: float = attrs.field(default=10.0, validator=_SECONDS)
+    fork_timeout: float = attrs.field(default=5.0, validator=_SECONDS)
     close_timeout: float = attrs.field(default=1.0, validator=_SECONDS)
     close_grace: float = attrs.field(default=2.0, validator=_SECONDS)
     max_message_size: int = attrs.field(default=64 * 2**20, validator=_COUNT)
     max_request_size: int = attrs.field(default=16 * 2**20, validator=_COUNT)
+    websocket_retry_interval: float = attrs.field(default=300.0, validator=_SECONDS)
     max_unread: int = attrs.field(default=4 * 2**20, validator=_COUNT)
     slow_lane: SlowLane = attrs.field(default="spill", validator=one_of(SlowLane))
     max_lane_buffer: int = attrs.field(default=4 * 2**20, validator=_COUNT)

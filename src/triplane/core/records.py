@@ -14,6 +14,7 @@ import attrs
 from triplane.protocol import DecodeError, decode_event
 
 from .outcome import EffectClass, ToolOutcome
+from .transport import Transport, TransportReason
 
 if TYPE_CHECKING:
     from triplane.protocol import ServerEvent
@@ -31,6 +32,7 @@ PlanReason = Literal[
     # full
     "first_turn",
     "lane_changed",
+    "nothing_kept",
     "connection_lost",
     "head_evicted",
     "call_cut_off",
@@ -71,6 +73,25 @@ class UndecodableFrame(_Entry):
 
 
 @attrs.frozen(repr=False)
+class ForkedFrom(_Entry):
+    """Where a run left another one.
+
+    Attributes:
+        run_id: The other run.
+        response_id: Its response that this run can continue, None if it sends the whole conversation.
+        connection: Where that response was made, else empty.
+        length: How many of the first input items that response covers.
+        stored: Whether the server stored it.
+    """
+
+    run_id: str
+    response_id: str | None = None
+    connection: str = ""
+    length: int = 0
+    stored: bool = False
+
+
+@attrs.frozen(repr=False)
 class RunStarted(_Entry):
     """A run began.
 
@@ -79,7 +100,8 @@ class RunStarted(_Entry):
         agent: The agent's name.
         model: The model it asks for.
         fingerprint: A digest of what the agent sends with every request, tools and instructions included.
-        input: The first input items.
+        input: The first input items; of a fork, the conversation that it inherits, and what was added to it.
+        forked_from: The run that this one is a fork of, else None.
     """
 
     type: ClassVar[str] = "triplane.run_started"
@@ -88,6 +110,7 @@ class RunStarted(_Entry):
     model: str
     fingerprint: str
     input: tuple[Item, ...]
+    forked_from: ForkedFrom | None = None
 
 
 @attrs.frozen(repr=False)
@@ -113,6 +136,7 @@ class RequestSent(_Entry):
         size: Its bytes.
         stored: Whether the server was asked to store the response.
         conversation: The server's conversation that it belongs to, else None.
+        transport: By which transport it goes.
     """
 
     type: ClassVar[str] = "triplane.request_sent"
@@ -126,6 +150,23 @@ class RequestSent(_Entry):
     size: int
     stored: bool = False
     conversation: str | None = None
+    transport: Transport = "websocket"
+
+
+@attrs.frozen(repr=False)
+class TransportChanged(_Entry):
+    """The run goes on by another transport than before; see the module of transports.
+
+    Attributes:
+        transport: ``"websocket"`` or ``"http"``.
+        reason: Why: ``"websocket_unsupported"``, the server has no WebSocket mode; ``"request_too_large"``, the next
+            request is too large for a WebSocket; ``"websocket_again"``, what kept it from WebSockets is over;
+            ``"configured"``, the run was resumed with another setting.
+    """
+
+    type: ClassVar[str] = "triplane.transport_changed"
+    transport: Transport
+    reason: TransportReason
 
 
 @attrs.frozen(repr=False)
@@ -140,6 +181,24 @@ class SteerSent(_Entry):
     type: ClassVar[str] = "triplane.steer_sent"
     previous_response_id: str
     items: tuple[Item, ...]
+
+
+@attrs.frozen(repr=False)
+class SteersRequeued(_Entry):
+    """What became of some steers is not known any more; what they said is input for the next request.
+
+    Attributes:
+        turn: The turn.
+        reason: Why.
+        count: How many.
+        ambiguous: Whether the model may have begun to answer one of them.
+    """
+
+    type: ClassVar[str] = "triplane.steers_requeued"
+    turn: int
+    reason: RetractReason
+    count: int
+    ambiguous: bool
 
 
 class _Events:
@@ -342,22 +401,6 @@ class ToolFinished(_Entry):
 
 
 @attrs.frozen(repr=False)
-class ToolDiscarded(_Entry):
-    """A call that was started early was of a response that does not count, and nothing else asks for what it found.
-
-    Its outcome counts no more, and a call of the same id is not run again.
-
-    Attributes:
-        call_id: The call.
-        name: The tool.
-    """
-
-    type: ClassVar[str] = "triplane.tool_discarded"
-    call_id: str
-    name: str
-
-
-@attrs.frozen(repr=False)
 class LateResultDropped(_Entry):
     """The thread of a call that was cancelled or had timed out has ended; what it returned was dropped.
 
@@ -394,7 +437,9 @@ Body = (
     RunStarted
     | InputAdded
     | RequestSent
+    | TransportChanged
     | SteerSent
+    | SteersRequeued
     | FramesReceived
     | ResponseRetracted
     | DifferencesFound
@@ -404,7 +449,6 @@ Body = (
     | ToolStarted
     | ToolProgress
     | ToolFinished
-    | ToolDiscarded
     | LateResultDropped
     | RunEnded
 )

@@ -23,17 +23,21 @@ from .records import (
     RunEnded,
     RunStarted,
     SteerSent,
-    ToolDiscarded,
+    SteersRequeued,
     ToolFinished,
+    ToolQueued,
     ToolStarted,
+    TransportChanged,
 )
-from .turn import TurnAccumulator
+from .replay_input import unanswered_calls
+from .transport import Transport
+from .turn import Steer, TurnAccumulator
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from .accumulator import ResponseAccumulator
-    from .records import Item, Record
+    from .records import ForkedFrom, Item, Record
     from .turn import SteerState
 
 RunStatus = Literal["new", "waiting", "model", "tools", "completed", "incomplete", "failed", "cancelled"]
@@ -92,6 +96,8 @@ class RunState:
         connection: The connection last used, else None.
         response_id: The last finished response, else None.
         reason: Why it ended as it did: see `RunEnded`.
+        transport: By which transport its requests go now.
+        steers: What became of the steers of the turn in hand, in the order in which they were sent.
     """
 
     run_id: str
@@ -108,6 +114,8 @@ class RunState:
     connection: str | None
     response_id: str | None
     reason: str
+    transport: Transport = "websocket"
+    steers: tuple[Steer, ...] = ()
 
     @property
     def tool_seconds(self) -> float:
@@ -130,7 +138,8 @@ class RunReducer:
         head_lost: Why there is none although there was one.
         turn: What the request in hand has brought.
         outcomes: The outcomes by call id. A call has one; what is reported later is not taken.
-        discarded: The ids of calls that were started early and whose outcomes do not count.
+        retracted: The outcomes, None while there is none, of calls that had started early, by their ids, when the
+            response that they were of was retracted. They do not count unless another call takes them over.
         has_artifacts: Whether a call left more output than the model was given.
         usage: Tokens, summed.
         bytes_up: See `RunState`.
@@ -138,6 +147,7 @@ class RunReducer:
         reconnects: See `RunState`.
         replays: See `RunState`.
         reason: See `RunEnded`.
+        transport: See `RunState`.
     """
 
     def __init__(self) -> None:
@@ -149,7 +159,7 @@ class RunReducer:
         self.head_lost: Literal["connection_lost", "head_evicted"] | None = None
         self.turn = TurnAccumulator()
         self.outcomes: dict[str, ToolOutcome] = {}
-        self.discarded: set[str] = set()
+        self.retracted: dict[str, ToolOutcome | None] = {}
         self.has_artifacts = False
         self.usage = RunUsage()
         self.bytes_up = 0
@@ -157,11 +167,16 @@ class RunReducer:
         self.reconnects = 0
         self.replays = 0
         self.reason = ""
+        self.transport: Transport = "websocket"
         self._request: RequestSent | None = None
         # How much of the turn is in the history: its responses, the inputs of its steers, and whether it is over.
         self._responses_taken = 0
         self._steers_taken: set[int] = set()
         self._turn_taken = False
+        # How much of the history some response has answered.
+        self._answered = 0
+        # Where the turn in hand began: the length of the history, and the head there.
+        self._turn_began: tuple[int, ChainHead | None] = (0, None)
         # What the head was before the server put steers after it.
         self._head_before_steers: ChainHead | None = None
         # Input from outside waits until the conversation has come to a place where it may stand.
@@ -171,6 +186,8 @@ class RunReducer:
         self._pending: dict[str, ToolCall] = {}
         self._calls: dict[str, ToolCall] = {}
         self._started: dict[str, str] = {}
+        # The calls that have started early in the turn in hand.
+        self._early: set[str] = set()
         # How often in a row a call of the same tool with the same arguments has failed.
         self._failures: dict[tuple[str, str], int] = {}
         self._counted: set[str] = set()
@@ -186,6 +203,22 @@ class RunReducer:
         return list(self._pending.values())
 
     @property
+    def has_unanswered_input(self) -> bool:
+        """Whether the conversation holds something that the model has not answered: a run that ended would drop it."""
+        return len(self.history) > self._answered or bool(self._added)
+
+    def settled(self) -> tuple[tuple[Item, ...], ChainHead | None]:
+        """The conversation up to the last place where no call waits for its output, and the head there.
+
+        A fork begins there. What a running response has brought so far is no part of it, nor what a response brought
+        whose tools are running, nor input that waits for the next turn.
+        """
+        if unanswered_calls(self.history, self.history):
+            length, head = self._turn_began
+            return tuple(self.history[:length]), head
+        return tuple(self.history), self.head and (self._head_before_steers or self.head)
+
+    @property
     def is_over(self) -> bool:
         """Whether the run has ended."""
         return self.status in ("completed", "incomplete", "failed", "cancelled")
@@ -193,10 +226,8 @@ class RunReducer:
     @property
     def effects(self) -> tuple[Effect, ...]:
         """The calls whose code started, in order, with what is known of each."""
-        return tuple(
-            Effect(call_id, name, self.outcomes[call_id].kind if call_id in self.outcomes else "unknown")
-            for call_id, name in self._started.items()
-        )
+        known = ((id_, name, self._outcome_of(id_)) for id_, name in self._started.items())
+        return tuple(Effect(id_, name, "unknown" if one is None else one.kind) for id_, name, one in known)
 
     @property
     def repeated_failures(self) -> tuple[str, int]:
@@ -221,34 +252,46 @@ class RunReducer:
                         self._turn_went_on()
             case ToolStarted():
                 self._started[body.call_id] = body.name
+            case ToolQueued():
+                if body.early:
+                    self._early.add(body.call_id)
             case ToolFinished():
-                self.outcomes.setdefault(body.call_id, body.outcome)
                 if body.outcome.artifact is not None:
                     self.has_artifacts = True
+                if body.reused_from is None and body.call_id in self.retracted:
+                    self.retracted[body.call_id] = body.outcome
+                    return
+                self.outcomes.setdefault(body.call_id, body.outcome)
                 if self._pending.pop(body.call_id, None) is not None and not self._pending:
                     self._answer()
-            case ToolDiscarded():
-                self.discarded.add(body.call_id)
-                self.outcomes.pop(body.call_id, None)
             case RequestSent():
                 if body.turn == self.turns:
                     self.replays += 1
+                else:
+                    self._turn_began = (len(self.history), self._head_before_steers or self.head)
                 self.turns = body.turn
                 self.bytes_up += body.size
                 self.status = "model"
+                self.transport = body.transport
                 self._request = body
                 self._begin_turn(body.previous_response_id, body.conversation)
+            case TransportChanged():
+                self.transport = body.transport
             case SteerSent() if not self.turn.is_over:
                 self.turn.note_steer(body.previous_response_id, body.items)
             case RunStarted():
                 self.run_id = body.run_id
                 self.status = "waiting"
                 self.history.extend(body.input)
+                self._inherit(body.forked_from)
             case InputAdded() | SteerSent():
                 # A steer that was sent too late is input for the next request.
                 self._added.extend(body.items)
                 if self.status in ("new", "waiting") or (self._turn_taken and not self._pending):
                     self._take_added()
+            case SteersRequeued():
+                self.turn.give_up_steers()
+                self._turn_went_on()
             case ResponseRetracted():
                 self._retract()
             case ConnectionDropped():
@@ -257,6 +300,12 @@ class RunReducer:
             case RunEnded():
                 self.status = body.status
                 self.reason = body.reason
+
+    def _inherit(self, origin: ForkedFrom | None) -> None:
+        if origin is not None and origin.length <= len(self.history):
+            self._answered = origin.length
+            if origin.response_id is not None:
+                self.head = ChainHead(origin.response_id, origin.connection, origin.length, origin.stored)
 
     def _begin_turn(self, previous_response_id: str | None, conversation: str | None = None) -> None:
         self.turn = TurnAccumulator(previous_response_id, conversation=conversation)
@@ -270,8 +319,12 @@ class RunReducer:
         while self._responses_taken < len(turn.responses) and turn.responses[self._responses_taken].is_over:
             self._response_ended(turn.responses[self._responses_taken])
             self._responses_taken += 1
-        self._take_steers("committed", "pending")
+        self._take_steers("committed")
+        self._hand_back("failed", "refused", "lost")
         if turn.is_over and not self._turn_taken:
+            # Until here a steer that waits for outputs may fail. It is answered with them and not by itself.
+            self._take_steers("pending")
+            self._answered = len(self.history)
             self._turn_taken = True
             self._turn_ended()
 
@@ -280,6 +333,7 @@ class RunReducer:
             self.usage = self.usage.plus(response.usage)
         if response.status in ("completed", "incomplete"):
             self.history.extend(response.output())
+            self._answered = len(self.history)
             self._head_before_steers = None
             if response.id is not None and self._request is not None:
                 request = self._request
@@ -287,34 +341,66 @@ class RunReducer:
                 self.head_lost = None
             else:
                 self.head = None
-        elif self.head is not None and (self._request is None or self._request.plan != "fork"):
-            # A same-lane error evicts the parent it referred to, one on another lane does not (OpenAI WebSocket-mode
-            # guide, "eviction"); and what a failed response leaves behind is documented nowhere. The next request
-            # stands on the log alone.
+        elif self.head is not None and not self._is_kept_by(response):
+            # What a failed response leaves behind is documented nowhere. The next request stands on the log alone.
             self.head = None
             self.head_lost = "head_evicted"
 
+    def _is_kept_by(self, response: ResponseAccumulator) -> bool:
+        """Whether the response that a request continued outlives the error that the request was answered with.
+
+        An error evicts it from its lane, unless the request was on another one (OpenAI WebSocket-mode guide,
+        "eviction"). If the error is about what the request continued, nothing is left to continue.
+        """
+        if self._request is None or self._request.plan != "fork":
+            return False
+        error = response.error
+        return error is None or (
+            error.code != "previous_response_not_found"
+            and error.param not in ("input", "previous_response_id")
+        )
+
     def _take_steers(self, *states: SteerState) -> None:
-        """What steers said joins the conversation where the server put it, or would have put it."""
-        for place, steer in enumerate(self.turn.steers):
-            if steer.state in states and place not in self._steers_taken:
-                self._steers_taken.add(place)
-                self.history.extend(steer.input or ())
-                if self.head is not None and steer.state in ("committed", "pending"):
-                    # The server has it, and would take it for another one if it came with the next request.
-                    self._head_before_steers = self._head_before_steers or self.head
-                    self.head = attrs.evolve(self.head, length=len(self.history))
+        """What steers said joins the conversation where the server put it."""
+        for steer in self._untaken_steers(states):
+            self.history.extend(steer.input or ())
+            if self.head is not None:
+                # The server has it, and would take it for another one if it came with the next request.
+                self._head_before_steers = self._head_before_steers or self.head
+                self.head = attrs.evolve(self.head, length=len(self.history))
+
+    def _hand_back(self, *states: SteerState) -> None:
+        """What steers said that came to nothing is input for the next request."""
+        for steer in self._untaken_steers(states):
+            self._added.extend(steer.input or ())
+
+    def _untaken_steers(self, states: tuple[SteerState, ...]) -> list[Steer]:
+        steers = self.turn.steers
+        places = [place for place, steer in enumerate(steers) if steer.state in states]
+        untaken = [place for place in places if place not in self._steers_taken]
+        self._steers_taken.update(untaken)
+        return [steers[place] for place in untaken]
 
     def _turn_ended(self) -> None:
-        if self.turn.response.status == "completed":
-            self._batch = self.turn.calls()
-            self._calls |= {call.call_id: call for call in self._batch}
-            # A call id that already has its outcome is answered from the log and never run again.
-            self._pending = {call.call_id: call for call in self._batch if call.call_id not in self.outcomes}
+        # A response that stopped early is the run's last, unless there is more to say: then its calls need outputs.
+        goes_on = self.turn.response.status == "completed" or (
+            self.turn.response.status == "incomplete" and self._added
+        )
+        self._take_calls(self.turn.calls() if goes_on else [])
+
+    def _take_calls(self, calls: list[ToolCall]) -> None:
+        self._early.clear()
+        self._batch = calls
+        self._calls |= {call.call_id: call for call in calls}
+        # A call id that already has its outcome is answered from the log and never run again.
+        self._pending = {call.call_id: call for call in calls if call.call_id not in self.outcomes}
         if self._pending:
             self.status = "tools"
         else:
             self._answer()
+
+    def _outcome_of(self, call_id: str) -> ToolOutcome | None:
+        return self.outcomes.get(call_id) or self.retracted.get(call_id)
 
     def _count_failure(self, call: ToolCall) -> None:
         if call.call_id in self._counted:
@@ -343,11 +429,17 @@ class RunReducer:
 
     def _retract(self) -> None:
         # The server's queue of steers is not to be relied on any more; what they said is not to be lost.
-        self._take_steers("sent", "accepted")
+        self._hand_back("sent", "accepted")
         self.head = self._unsteered()
         self.status = "waiting"
+        # The turn's earlier responses stand, and their calls with them.
+        standing = [each for each in self.turn.responses if each.status in ("completed", "incomplete")]
+        calls = TurnAccumulator.calls_of(standing)
+        for call_id in self._early.difference(call.call_id for call in calls):
+            self.retracted[call_id] = self.outcomes.pop(call_id, None)
         self._begin_turn(None)
-        self._take_added()
+        self._turn_taken = True
+        self._take_calls(calls)
 
     def _forget_connection(self) -> None:
         self.head = self._unsteered()
@@ -374,12 +466,15 @@ class RunReducer:
             "head_before_steers": self._head_before_steers,
             "turn": self.turn.state(),
             "taken": [self._responses_taken, sorted(self._steers_taken), self._turn_taken],
+            "answered": self._answered,
+            "turn_began": self._turn_began,
             "pending": self.pending,
             "batch": self._batch,
             "added": self._added,
             "outcomes": self.outcomes,
             "started": self._started,
-            "discarded": sorted(self.discarded),
+            "retracted": self.retracted,
+            "early": sorted(self._early),
             "has_artifacts": self.has_artifacts,
             "counted": sorted(self._counted),
             "failures": sorted([*key, count] for key, count in self._failures.items()),
@@ -392,7 +487,7 @@ class RunReducer:
 
     def snapshot(self) -> RunState:
         """The state now, frozen. Costs the length of the last response and the number of calls."""
-        running = tuple(name for call_id, name in self._started.items() if call_id not in self.outcomes)
+        running = tuple(name for id_, name in self._started.items() if self._outcome_of(id_) is None)
         finished = tuple(
             FinishedCall(self._calls[call_id], outcome)
             for call_id, outcome in self.outcomes.items()
@@ -413,4 +508,6 @@ class RunReducer:
             connection=self._request.connection if self._request is not None else None,
             response_id=self.head.response_id if self.head else None,
             reason=self.reason,
+            transport=self.transport,
+            steers=tuple(self.turn.steers),
         )

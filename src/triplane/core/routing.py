@@ -69,6 +69,7 @@ class Router:
         dropped: Frames that were given to nobody.
         size: The bytes that wait.
         retire: Whether the server has said that it takes nothing new on the connection.
+        lacks_lanes: Whether it has answered without any name, so that it has no lanes.
     """
 
     def __init__(self, *, slow_lane: SlowLane, lane_limit: int, limit: int) -> None:
@@ -80,6 +81,7 @@ class Router:
         self.dropped = 0
         self.size = 0
         self.retire = False
+        self.lacks_lanes = False
 
     @property
     def unfinished(self) -> int:
@@ -155,6 +157,7 @@ class Router:
         if not kind:
             raise _violation("missing_type", "")
         if not self._echoed and _is_known(frame):
+            self.lacks_lanes = True
             raise ProtocolViolation(
                 f"the server answered a request with a stream_id by {kind} without one: it has no lanes;"
                 ' use Endpoint(lanes="auto") or "none"'

@@ -8,7 +8,7 @@ terminal event is not always the end of what a request brings.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import attrs
@@ -36,8 +36,44 @@ if TYPE_CHECKING:
 
     SteerEvent = ResponseSteerAccepted | ResponseSteerPending | ResponseSteerFailed
 
-SteerState = Literal["sent", "accepted", "pending", "committed", "failed"]
-_ORDER: Final[dict[SteerState, int]] = {"sent": 0, "accepted": 1, "pending": 2, "committed": 3, "failed": 3}
+SteerState = Literal["sent", "accepted", "pending", "committed", "failed", "refused", "lost"]
+_ORDER: Final[dict[SteerState, int]] = {
+    "sent": 0,
+    "accepted": 1,
+    "pending": 2,
+    "committed": 3,
+    "failed": 3,
+    "refused": 3,
+    "lost": 3,
+}
+
+# An ``error`` with a status and no sequence number turns a request down (OpenAI WebSocket-mode guide); these are the
+# statuses with which servers turn down a kind of request that they do not know, or one that comes while they are busy.
+_REFUSAL_STATUSES: Final = frozenset({400, 404, 405, 409, 422, 501})
+# What servers are known to call a message of a kind that they do not know, whatever status they give.
+_REFUSAL_CODES: Final = frozenset(
+    {
+        "concurrent_request",
+        "invalid_message_type",
+        "invalid_value",
+        "response_already_in_flight",
+        "unknown_event_type",
+        "unsupported_event_type",
+    }
+)
+# What is said of the response in hand, or of its connection, with the same statuses.
+_NEVER_OF_A_STEER: Final = frozenset(
+    {
+        "bio_policy",
+        "context_length_exceeded",
+        "cyber_policy",
+        "invalid_prompt",
+        "misalignment_policy_violation",
+        "previous_response_not_found",
+        "websocket_connection_limit_reached",
+        "websocket_stream_limit_reached",
+    }
+)
 
 
 @attrs.frozen
@@ -46,7 +82,8 @@ class Steer:
 
     Attributes:
         state: ``"sent"``; ``"accepted"``: in the server's queue, and lost with the connection; ``"pending"``: waits for
-            the request that brings `required_input`; ``"committed"``: its successor has begun; ``"failed"``.
+            the request that brings `required_input`; ``"committed"``: its successor has begun; ``"failed"``;
+            ``"refused"``: the server does not know of steers; ``"lost"``: what became of it is not known any more.
         input: What it says, None if it was sent by somebody who did not say so here.
         id: The server's name for it, None before it is accepted.
         previous_response_id: The response that it steers.
@@ -80,12 +117,13 @@ class TurnAccumulator:
         self.response = ResponseAccumulator(previous_response_id, conversation=conversation)
         self.responses = [self.response]
         self.steers: list[Steer] = []
+        self._given_up = False
 
     @property
     def awaits_successor(self) -> bool:
         """Whether another response will begin by itself, or may."""
         response = self.response
-        if not response.is_over or response.status in ("failed", "error"):
+        if self._given_up or not response.is_over or response.status in ("failed", "error"):
             return False
         # A steer that somebody else sent is known by its effect alone.
         was_steered = response.status == "incomplete" and response.incomplete_reason == "steered"
@@ -100,8 +138,13 @@ class TurnAccumulator:
 
     def calls(self) -> list[ToolCall]:
         """The finished tool calls of all responses, in order, each call id once."""
+        return self.calls_of(self.responses)
+
+    @staticmethod
+    def calls_of(responses: Iterable[ResponseAccumulator]) -> list[ToolCall]:
+        """The finished tool calls of some responses, in order, each call id once."""
         found: dict[str, ToolCall] = {}
-        for response in self.responses:
+        for response in responses:
             for call in response.calls():
                 found.setdefault(call.call_id, call)
         return list(found.values())
@@ -112,6 +155,14 @@ class TurnAccumulator:
         Not for a turn that is over.
         """
         self.steers.append(Steer("sent", items, previous_response_id))
+
+    def give_up_steers(self) -> None:
+        """Wait no longer for what becomes of steers: those that are on their way or in the server's queue are lost."""
+        self._given_up = True
+        self.steers = [
+            attrs.evolve(steer, state="lost") if steer.state in ("sent", "accepted") else steer
+            for steer in self.steers
+        ]
 
     def apply(self, event: ServerEvent | UndecodableFrame) -> bool:
         """Fold one event, and tell whether it changed more than the response in hand.
@@ -133,7 +184,11 @@ class TurnAccumulator:
 
     def state(self) -> Mapping[str, Any]:
         """Everything observable, and everything that the folding of later events depends on."""
-        return {"responses": [response.state() for response in self.responses], "steers": self.steers}
+        return {
+            "responses": [response.state() for response in self.responses],
+            "steers": self.steers,
+            "given_up": self._given_up,
+        }
 
     def canonical(self) -> bytes:
         """The state as bytes that are equal for equal states. Costs the length of the turn."""
@@ -156,12 +211,37 @@ class TurnAccumulator:
         return response.is_over
 
     def _failure(self, event: ErrorEvent | UndecodableFrame) -> bool:
+        if not isinstance(event, UndecodableFrame) and (refused := self._refused_steer(event)) is not None:
+            place, error = refused
+            self.steers[place] = attrs.evolve(self.steers[place], state="refused", error=error)
+            return True
         if self.response.is_over:
             # It happens to the response that was to come.
             self._begin_another()
         self.response.apply(event)
         # A frame that cannot be read says nothing of the conversation.
         return self.response.error is not None
+
+    def _refused_steer(self, event: ErrorEvent) -> tuple[int, ErrorDetail] | None:
+        """Which steer an error answers, if it answers one and is not about the response in hand.
+
+        A server that does not know steers turns one down like any message that it does not know, and goes on with the
+        response. Nothing in such an error says what it is about. But it is no event of the response, so it has no
+        sequence number; and since the response has begun, its request has been answered, so that a steer is the only
+        message that can still be turned down.
+        """
+        if event.sequence_number is not None or self.response.status == "awaited":
+            return None
+        place = next((place for place, steer in enumerate(self.steers) if steer.state == "sent"), None)
+        if place is None:
+            return None
+        error = normalise_error(event)
+        if error.code in _NEVER_OF_A_STEER:
+            return None
+        is_refusal = (
+            error.status in _REFUSAL_STATUSES or error.code in _REFUSAL_CODES or error.param == "type"
+        )
+        return (place, error) if is_refusal else None
 
     @property
     def _has_queued(self) -> bool:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, final
 
 import attrs
-import orjson
 import trio
 
+from triplane.core.artifacts import KeepsArtifacts
 from triplane.core.errors import ConfigError, EngineClosed, TriplaneError
 from triplane.core.options import EngineOptions
 from triplane.ledger.memory import MemoryLedger
@@ -18,14 +18,19 @@ from triplane.net.dial import Dialler, Network, TcpNetwork
 from triplane.net.endpoint import Endpoint
 from triplane.net.pool import Pool
 from triplane.net.statistics import PoolStatistics
+from triplane.tools import Workbench
 
 from .agent import Agent
 from .background import open_background
 from .driver import Driver, Surroundings
 from .fan_out import FanOutResults, fanned_out
 from .feed import Feed
+from .fork import NO_ORIGIN, Hold, Origin
 from .lane import BareLane
+from .routing import RoutedLease, Routes
 from .run import Run, driven
+from .run_input import as_items
+from .steering import SteeringSupport
 from .warm_up import warm_lanes
 
 if TYPE_CHECKING:
@@ -36,7 +41,7 @@ if TYPE_CHECKING:
     from triplane.core.reducer import RunState
     from triplane.core.store import Ledger
 
-    RunInput = str | Mapping[str, Any] | Sequence[Mapping[str, Any]]
+    from .run_input import RunInput
 
 
 @attrs.frozen
@@ -66,7 +71,7 @@ class EngineStatistics:
 
 @final
 class Engine:
-    """Runs agents over pooled WebSockets. Made by `open_engine`; usable from any task inside its block."""
+    """Runs agents over pooled connections. Made by `open_engine`; usable from any task inside its block."""
 
     def __init__(
         self, endpoint: Endpoint, options: EngineOptions, ledger: Ledger, pool: Pool, rng: random.Random
@@ -74,8 +79,14 @@ class Engine:
         self._endpoint = endpoint
         self._options = options
         self._ledger = ledger
+        self._workbench = Workbench(
+            max_concurrency=options.max_tool_concurrency,
+            artifacts=ledger.artifacts if isinstance(ledger, KeepsArtifacts) else None,
+        )
         self._pool = pool
+        self._routes = Routes(pool, options)
         self._rng = rng
+        self._support = SteeringSupport()
         self._closed = False
         self._runs_active = 0
         self._runs_finished = 0
@@ -110,7 +121,7 @@ class Engine:
             TriplaneError: The run cannot go on; the receipt says what happened and what is safe next.
         """
         self._check_open()
-        run = self._new_run(agent, _as_items(run_input))
+        run = self._new_run(agent, as_items(run_input))
         await run._drive()  # noqa: SLF001  # made for this
         return run.result
 
@@ -121,7 +132,7 @@ class Engine:
         the block has not seen is raised when the block is left.
         """
         self._check_open()
-        return driven(self._new_run(agent, _as_items(run_input)))
+        return driven(self._new_run(agent, as_items(run_input)))
 
     def fan_out(
         self,
@@ -158,14 +169,15 @@ class Engine:
             raise ConfigError(
                 f"fan_out got {len(agents)} agents for {len(given)} inputs; give one for each, or one"
             )
-        jobs = [(each, _as_items(one)) for each, one in zip(agents, given, strict=True)]
+        jobs = [(each, as_items(one)) for each, one in zip(agents, given, strict=True)]
         return fanned_out(jobs, self._new_run, max_runs=max_runs, ordered=ordered)
 
     async def warm_up(self, agent: Agent, lanes: int = 1) -> int:
         """Let the server prepare an agent's instructions and tools on some lanes. A checkpoint.
 
         The first run of that agent on such a lane continues from the warm-up. The server counts its input tokens. A
-        server that refuses warm-ups, or ignores them, costs nothing but this request.
+        server that refuses warm-ups, or ignores them, costs nothing but this request. Over HTTP, where the server
+        remembers nothing for a lane, connections are opened and nothing is asked.
 
         Args:
             agent: Whose instructions and tools.
@@ -182,17 +194,17 @@ class Engine:
         self._check_open()
         endpoint = agent.endpoint or self._endpoint
         limit = self._options.max_connections
-        if endpoint.lanes == "named":
+        if endpoint.lanes == "named" and (agent.transport or endpoint.transport) == "websocket":
             limit *= self._options.lanes_per_connection
         if isinstance(lanes, bool) or not isinstance(lanes, int) or not 1 <= lanes <= limit:
             raise ConfigError(
                 f"lanes must be from 1 to {limit} here (max_connections, and lanes_per_connection"
                 f' if the endpoint has lanes="named"), not {lanes!r}'
             )
-        leases = [self._pool.lease(endpoint, f"warm-up of {agent.name}") for _ in range(lanes)]
+        pairs = [(self._lease(agent, f"warm-up of {agent.name}"), agent) for _ in range(lanes)]
         if self._options.rewarm:
             self._warmed[agent.fingerprint] = agent
-        return await warm_lanes([(lease, agent) for lease in leases], self._options)
+        return await warm_lanes(pairs, self._options)
 
     async def _warm_all(self, agents: Sequence[Agent]) -> None:
         """Warm each agent up on a lane of its own."""
@@ -204,10 +216,7 @@ class Engine:
                 f"{len(agents)} agents cannot be warm at once on max_connections={self._options.max_connections};"
                 " raise it, or warm fewer"
             )
-        pairs = [
-            (self._pool.lease(agent.endpoint or self._endpoint, f"warm-up of {agent.name}"), agent)
-            for agent in agents
-        ]
+        pairs = [(self._lease(agent, f"warm-up of {agent.name}"), agent) for agent in agents]
         if self._options.rewarm:
             self._warmed |= {agent.fingerprint: agent for agent in agents}
         await warm_lanes(pairs, self._options)
@@ -219,14 +228,17 @@ class Engine:
             await trio.lowlevel.checkpoint()
             return
         with suppress(TriplaneError):
-            await warm_lanes([(self._pool.lease(endpoint, f"warm-up of {agent.name}"), agent)], self._options)
+            await warm_lanes(
+                [(self._routes.lease(endpoint, f"warm-up of {agent.name}"), agent)], self._options
+            )
 
     @asynccontextmanager
     async def lane(self, endpoint: Endpoint | None = None) -> AsyncIterator[BareLane]:
         """The level below agents: the use of one lane, whose `create` sends what it is given and never replays.
 
         Entering waits for a lane and is a checkpoint; leaving is none. Left in the middle of a turn,
-        the lane is treated like that of a cancelled `run`.
+        the lane is treated like that of a cancelled `run`. With ``transport="auto"`` the transport is chosen on
+        entering, and stays.
 
         Raises:
             LimitReached: No lane within `acquire_timeout`.
@@ -234,7 +246,7 @@ class Engine:
             EngineClosed: The engine was left.
         """
         self._check_open()
-        lease = self._pool.lease(endpoint or self._endpoint, "lane")
+        lease = self._routes.lease(endpoint or self._endpoint, "lane")
         bare = BareLane(lease, self._options)
         try:
             await lease.acquire()
@@ -242,14 +254,25 @@ class Engine:
         finally:
             bare._leave()  # noqa: SLF001  # made for this
 
-    def _new_run(self, agent: Agent, items: tuple[Item, ...]) -> Run:
-        if not isinstance(agent, Agent):
-            raise ConfigError(f"what runs is an Agent, not {type(agent).__name__}: triplane.Agent(model, …)")
+    def _new_run(self, agent: Agent, items: tuple[Item, ...], origin: Origin = NO_ORIGIN) -> Run:
+        _check_agent(agent)
         run_id = f"run_{self._rng.getrandbits(96):024x}"
         feed = Feed(self._ledger.create(run_id), self._options.max_unread)
-        lease = self._pool.lease(agent.endpoint or self._endpoint, run_id)
-        surroundings = Surroundings(self._pool, self._options, self._rng, self)
-        return Run(Driver(run_id, agent, items, feed, lease, surroundings), feed, self._count)
+        lease = self._lease(agent, run_id)
+        surroundings = Surroundings(
+            self._pool, self._options, self._rng, self, self._workbench, self._support
+        )
+        driver = Driver(run_id, agent, items, feed, lease, surroundings, origin)
+        return Run(driver, feed, self._count, self._fork)
+
+    def _fork(self, source: Driver, hold: Hold | None, agent: Agent, items: tuple[Item, ...]) -> Run:
+        self._check_open()
+        _check_agent(agent)
+        origin = source.leave(agent, agent.endpoint or self._endpoint, hold)
+        return self._new_run(agent, (*origin.items, *items), origin)
+
+    def _lease(self, agent: Agent, label: str) -> RoutedLease:
+        return self._routes.lease(agent.endpoint or self._endpoint, label, agent.transport)
 
     def _count(self, change: int) -> None:
         self._runs_active += change
@@ -264,25 +287,9 @@ class Engine:
         self._pool.close()
 
 
-def _as_items(run_input: object) -> tuple[Item, ...]:
-    """The input items for what a caller gave: copies, so that what is recorded stays as it was."""
-    if isinstance(run_input, str):
-        items: list[Item] = [{"type": "message", "role": "user", "content": run_input}]
-    elif isinstance(run_input, Mapping):
-        items = [dict(run_input)]
-    elif isinstance(run_input, Sequence) and not isinstance(run_input, (bytes, bytearray)) and run_input:
-        for place, item in enumerate(run_input):
-            if not isinstance(item, Mapping):
-                raise ConfigError(f"item {place} of a run's input is {type(item).__name__}, not a dict")
-        items = [dict(item) for item in run_input]
-    else:
-        given = "an empty list" if isinstance(run_input, Sequence) else type(run_input).__name__
-        raise ConfigError(f"a run's input is text, one input item as a dict, or a list of them, not {given}")
-    try:
-        copies: list[Item] = orjson.loads(orjson.dumps(items))
-    except TypeError as error:
-        raise ConfigError(f"a run's input must be what JSON can hold: {error}") from None
-    return tuple(copies)
+def _check_agent(agent: object) -> None:
+    if not isinstance(agent, Agent):
+        raise ConfigError(f"what runs is an Agent, not {type(agent).__name__}: triplane.Agent(model, …)")
 
 
 @asynccontextmanager

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from triplane.core.options import EngineOptions
     from triplane.net.lane import Lane
 
+    from .steering import Steering
+
 
 async def exchange(
     lane: Lane,
@@ -24,6 +26,7 @@ async def exchange(
     take: Callable[[tuple[str, ...]], bool],
     make_room: Callable[[], Awaitable[None]] | None = None,
     on_silence: Callable[[float], object] | None = None,
+    steering: Steering | None = None,
 ) -> None:
     """Send a request and hand over what comes until `take` says that nothing more of it can come.
 
@@ -38,8 +41,10 @@ async def exchange(
         make_room: Awaited before each read; it may wait for slow readers, and that time counts as ours and not as
             the server's silence.
         on_silence: Told after each heartbeat of silence how many seconds nothing has come.
+        steering: Interrupts reading when it has something to send, and says how long to wait for another response.
 
     Raises:
+        ConnectFailed: Over HTTP, whose connections come and go: none could be opened, and nothing was sent.
         ConnectionLost: The connection ended first.
         Stalled: The server was silent for too long, or the heartbeat found it dead.
         ProtocolViolation: A message was not text.
@@ -49,34 +54,41 @@ async def exchange(
     phase: StallPhase = "first_event"
     allowed = options.first_event_timeout
     limit = min(allowed, told_at)
-    since = trio.current_time()
-    is_told = False
+    # Since when the silence is the server's; None before that. A steer in between does not begin it anew.
+    since: float | None = None
     while True:
         # One scope for all reads, as long as something comes; its deadline moves with each batch.
         with trio.CancelScope() as scope:
+            if steering is not None:
+                steering.reads_in(scope)
             while True:
-                if not is_told:
+                if since is None:
                     if make_room is not None:
                         scope.deadline = math.inf
                         await make_room()
                     since = trio.current_time()
                 scope.deadline = since + limit
                 frames = await lane.receive()
+                since = None
                 if take(frames):
                     return
-                phase, allowed, is_told = "between_events", options.idle_timeout, False
+                phase, allowed = "between_events", options.idle_timeout
+                if steering is not None:
+                    phase, allowed = steering.patience() or (phase, allowed)
                 limit = min(allowed, told_at)
+        if steering is not None and await steering.send_waiting(lane):
+            continue
         # A deadline can pass in the very moment in which frames come; then nobody has been silent.
-        if trio.current_time() < since + limit:
+        if since is None or trio.current_time() < since + limit:
             continue
         if on_silence is None or limit >= allowed:
             break
         on_silence(trio.current_time() - since)
-        is_told = True
         limit = min(allowed, limit + options.heartbeat_interval)
     where = {
         "first_event": "after a request (option first_event_timeout)",
         "between_events": "in the middle of a response (option idle_timeout)",
+        "steer": "after a response whose steer was not answered (option steer_timeout)",
     }
     raise Stalled(f"the server sent nothing for {allowed:g} s {where[phase]}", phase=phase, silence=allowed)
 

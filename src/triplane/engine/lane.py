@@ -25,15 +25,16 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from triplane.core.options import EngineOptions
-    from triplane.net.lane import Lease
     from triplane.protocol import ResponseCreate, ServerEvent
+
+    from .routing import RoutedLease
 
 
 @final
 class BareLane:
     """A lane of `Engine.lane`. Strictly sequential: a turn must be over before the next begins."""
 
-    def __init__(self, lease: Lease, options: EngineOptions) -> None:
+    def __init__(self, lease: RoutedLease, options: EngineOptions) -> None:
         self._lease = lease
         self._options = options
         self._turn: Turn | None = None
@@ -49,10 +50,11 @@ class BareLane:
         Cancelling it closes the connection, since part of the request may be on its way.
 
         Raises:
-            ConnectFailed: The server let us in and closed at once, because it refuses the key.
+            ConnectFailed: The server let us in and closed at once, because it refuses the key; or over HTTP, where
+                connections come and go between requests, none could be opened, and nothing was sent.
             ConnectionLost: The connection is over; the receipt says whether the request may have arrived.
             Stalled: The peer does not read.
-            LimitReached: The request is larger than `max_request_size`.
+            LimitReached: The request is larger than `max_request_size`, over a WebSocket.
             trio.BusyResourceError: The turn before is not over.
             trio.ClosedResourceError: The block of `Engine.lane` was left.
         """
@@ -64,7 +66,7 @@ class BareLane:
         if lane.stream_id is not None:
             request = attrs.evolve(request, stream_id=lane.stream_id)
         text = encode(request).decode()
-        if len(text.encode()) > self._options.max_request_size:
+        if lane.transport == "websocket" and len(text.encode()) > self._options.max_request_size:
             raise LimitReached(
                 f"the request is larger than max_request_size={self._options.max_request_size:,} bytes",
                 which="max_request_size",
@@ -96,7 +98,7 @@ class Turn:
     An ``error`` event ends it by raising `ServerError`. ``response.failed`` and ``response.incomplete`` are results.
     """
 
-    def __init__(self, lease: Lease, options: EngineOptions, previous_response_id: str | None) -> None:
+    def __init__(self, lease: RoutedLease, options: EngineOptions, previous_response_id: str | None) -> None:
         self._lease = lease
         self._options = options
         self._response = ResponseAccumulator(previous_response_id)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, final
 import attrs
 
 from triplane.core.errors import (
+    ConnectFailed,
     ConnectionLost,
     Effect,
     ProtocolViolation,
@@ -30,14 +31,15 @@ from triplane.core.retry import (
 from triplane.protocol import ErrorDetail
 
 if TYPE_CHECKING:
-    from triplane.core.options import EngineOptions
+    from triplane.core.options import AmbiguousSends, EngineOptions
     from triplane.core.records import RetractReason
 
     from .agent import Agent
 
-Fault = ConnectionLost | Stalled | ProtocolViolation | ServerError
+Fault = ConnectFailed | ConnectionLost | Stalled | ProtocolViolation | ServerError
 
 RETRACT_REASONS: Final[dict[type[Fault], RetractReason]] = {
+    ConnectFailed: "connection_lost",
     ConnectionLost: "connection_lost",
     Stalled: "stalled",
     ProtocolViolation: "undecodable_frame",
@@ -57,6 +59,8 @@ class Interrupted:
         continued: Whether the request continued a response.
         progressed: Whether a response of the turn has come to its end, as one that was steered does.
         failure: What the response said of itself, by ``response.failed``; else None.
+        was_too_large: Whether the server closed a WebSocket for the size of the request, which can go over HTTP instead.
+        of_a_steer: Whether it is rather a steer that the server would not take, and that is not sent again.
     """
 
     fault: Fault
@@ -66,6 +70,8 @@ class Interrupted:
     continued: bool
     progressed: bool
     failure: ErrorDetail | None = None
+    was_too_large: bool = False
+    of_a_steer: bool = False
 
 
 @final
@@ -84,9 +90,10 @@ class Recovery:
         self.attempt = 1
         self._options = options
         self._server_effects = agent.has_server_effects
-        self._ambiguous_sends = agent.ambiguous_sends or options.ambiguous_sends
+        self._ambiguous_sends: AmbiguousSends = agent.ambiguous_sends or options.ambiguous_sends
         self._spent = 0
         self._resent_full = False
+        self._in_doubt: Interrupted | None = None
 
     def decide(self, at: Interrupted) -> Verdict:
         """What to do, and count it. After ``"give_up"`` there is `explain`."""
@@ -94,6 +101,8 @@ class Recovery:
         # and drops them would be tried for ever.
         if at.progressed:
             self._spent = 0
+        if at.boundary.ambiguous:
+            self._in_doubt = at
         verdict = self._judge(at)
         if verdict == "resend_full":
             # Full input continues nothing, so there is nothing left that the server could have forgotten.
@@ -102,7 +111,8 @@ class Recovery:
             self._resent_full = True
         if verdict == "give_up" or self._spent >= self._options.replay_attempts:
             return "give_up"
-        if not may_replay(
+        # What was too large was not taken, so nothing can have been done for it.
+        if not at.was_too_large and not may_replay(
             at.boundary, server_effects=self._server_effects, ambiguous_sends=self._ambiguous_sends
         ):
             return "give_up"
@@ -136,12 +146,8 @@ class Recovery:
     def explain(self, at: Interrupted, run_id: str) -> Fault | RunFailed:
         """The error for the caller, with what is known to have happened."""
         fault = at.fault
-        receipt = Receipt(
-            sent=at.boundary.sent,
-            shown=at.shown,
-            effects=at.effects,
-            next=safe_next(at.boundary, server_effects=self._server_effects, effects=at.effects),
-        )
+        unsent = at.boundary.sent == "nothing"
+        receipt = (unsent and self.so_far(at.effects)) or self._receipt(at, at.effects)
         if receipt.next == "resume" and self._judge(at) == "give_up" and isinstance(fault, ServerError):
             receipt = attrs.evolve(receipt, next="change")
         if at.failure is not None:
@@ -157,15 +163,35 @@ class Recovery:
         fault.receipt = receipt
         return fault
 
+    def so_far(self, effects: tuple[Effect, ...]) -> Receipt | None:
+        """What the attempts before have done, for when nothing of the one in hand was sent.
+
+        None if the model cannot have run for any of them.
+
+        Args:
+            effects: The tool calls of the run that started.
+        """
+        return None if self._in_doubt is None else self._receipt(self._in_doubt, effects)
+
+    def _receipt(self, at: Interrupted, effects: tuple[Effect, ...]) -> Receipt:
+        return Receipt(
+            sent=at.boundary.sent,
+            shown=at.shown,
+            effects=effects,
+            next=safe_next(at.boundary, server_effects=self._server_effects, effects=effects),
+        )
+
     def _tries(self) -> str:
         return f" (the turn was tried {self.attempt} times)" if self.attempt > 1 else ""
 
     def _judge(self, at: Interrupted) -> Verdict:
         fault = at.fault
+        if at.of_a_steer:
+            return "new_connection"
         if isinstance(fault, ServerError):
             return judge_server_error(
                 fault.code, fault.status, fault.type, param=fault.param, continues=at.continued
             )
-        if isinstance(fault, ConnectionLost):
+        if isinstance(fault, ConnectionLost) and not at.was_too_large:
             return judge_close(fault.close)
         return "new_connection"

@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Literal, final
 
 import trio
 
-from triplane.core.errors import RunFailed, TriplaneError
+from triplane.core.errors import ConfigError, Receipt, RunFailed, TriplaneError
 
 from .background import open_background
+from .run_input import as_items
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
+    from contextlib import AbstractAsyncContextManager
 
+    from triplane.core.records import Item
     from triplane.core.reducer import RunState
     from triplane.core.store import RunLog
 
+    from .agent import Agent
     from .driver import Driver
     from .feed import Feed, Reader, RunEvent
+    from .fork import Hold
+    from .run_input import RunInput
+    from .steering import Steered
+
+    ForkOf = Callable[[Driver, Hold | None, Agent, tuple[Item, ...]], "Run"]
 
 
 @final
@@ -32,9 +41,11 @@ class Run:
     is left with ``break``.
     """
 
-    def __init__(self, driver: Driver, feed: Feed, count: Callable[[int], None]) -> None:
+    def __init__(self, driver: Driver, feed: Feed, count: Callable[[int], None], fork: ForkOf) -> None:
         self._driver = driver
         self._count = count
+        self._fork = fork
+        self._scope = trio.CancelScope()
         self._over = trio.Event()
         self._feed = feed
         self._final: RunState | None = None
@@ -91,11 +102,113 @@ class Run:
     def __aiter__(self) -> RunEvents:
         return RunEvents(self, self._feed.reader())
 
+    async def send(self, run_input: RunInput) -> None:
+        """Have the next request carry more input. A checkpoint, before anything has happened.
+
+        The model sees it after the response that is being made, and after the outputs of tools that are running. A run
+        that would have ended goes on with another turn. The input is in the log when this returns, as an `InputAdded`,
+        and durable before the request goes up.
+
+        Args:
+            run_input: A user message as text, one input item, or several.
+
+        Raises:
+            ConfigError: The input is not that.
+            RunFailed: The run has ended (`code` is ``"run_ended"``); nothing was recorded.
+        """
+        items = as_items(run_input)
+        await trio.lowlevel.checkpoint()
+        self._check_going_on()
+        self._driver.add_input(items)
+
+    async def steer(self, run_input: RunInput) -> Steered:
+        """Give the response that is being made another instruction. A checkpoint, before anything has happened.
+
+        Where the endpoint and the model support it the response stops at its next safe boundary, and another follows
+        that knows the instruction (OpenAI steering guide, GPT-6 family). What becomes of it comes as events:
+        `SteerSent`; ``response.steer.accepted``, ``.pending`` or ``.failed``; and the ``response.created`` of the
+        response that follows, from which on it counts. `RunState.steers` tells the same.
+
+        Whatever keeps the instruction from being heard, it is not lost and not said twice: the next request carries
+        it, as if it had been given to `send`.
+
+        Args:
+            run_input: A user message as text, one user message, or several.
+
+        Returns:
+            Whether it is on its way to the response or waits for the next request. Once this has returned it goes out
+            whatever happens to the caller.
+
+        Raises:
+            ConfigError: The input is not that.
+            RunFailed: The run has ended (`code` is ``"run_ended"``); nothing was recorded.
+        """
+        items = as_items(run_input)
+        await trio.lowlevel.checkpoint()
+        self._check_going_on()
+        return self._driver.steering.steer(items)
+
+    def fork(
+        self, run_input: RunInput | None = None, *, agent: Agent | None = None
+    ) -> AbstractAsyncContextManager[Run]:
+        """Drive another run, which goes on from where this one is, in the background of a block.
+
+        It begins with the conversation of this run as it is between two turns: what a response that is being made has
+        brought so far is no part of it, nor is input that waits for the next turn. It has a log of its own, which
+        needs this run's no more. What this run does afterwards does not concern it, nor the other way round; this run
+        may have ended. On a connection with several lanes it continues this run's latest response on another lane, and
+        this run's next request waits until the server has begun with it, at most `EngineOptions.fork_timeout`;
+        everywhere else it sends the whole conversation.
+
+        Entering waits for tools of this run that are running, and is a checkpoint; so is leaving. Leaving before the
+        end cancels the fork. A failure of the fork that the block has not seen is raised when the block is left.
+
+        Args:
+            run_input: What to add to the conversation, a user message as text, one input item, or several; by default
+                nothing.
+            agent: Who answers, by default this run's agent. Another one gets the whole conversation.
+
+        Raises:
+            ConfigError: The input or the agent is not that.
+            EngineClosed: The engine was left.
+        """
+        items = () if run_input is None else as_items(run_input)
+        return _forked(self._fork, self._driver, self._driver.agent if agent is None else agent, items)
+
+    def cancel(self, when: Literal["now", "after_turn"] = "now") -> None:
+        """End the run as ``"cancelled"``. Idempotent. Not a checkpoint; `wait` tells when it has ended.
+
+        Cancelling the scope around the run does the same as ``"now"``, and is the usual way.
+
+        Args:
+            when: ``"now"``: at once; a lane whose answer is still on its way is closed. ``"after_turn"``: the response
+                in hand is read to its end, and tools that are running finish; no other request and no other tool
+                begins.
+
+        Raises:
+            ConfigError: `when` is neither.
+        """
+        if when not in ("now", "after_turn"):
+            raise ConfigError(f'when must be "now" or "after_turn", not {when!r}')
+        if when == "now" or self._driver.end_after_turn():
+            self._scope.cancel(reason="Run.cancel was called")
+
+    def _check_going_on(self) -> None:
+        if self._driver.is_over:
+            raise RunFailed(
+                f"the run has ended ({self.state.status}) and takes no input; run.fork(…) goes on from where it ended",
+                run_id=self.run_id,
+                code="run_ended",
+                receipt=Receipt(sent="nothing", effects=self._driver.receipt().effects, next="change"),
+            )
+
     async def _drive(self) -> None:
         """Drive to the end. A failure is a value here: nothing but bugs raises into a nursery."""
         self._count(1)
         try:
-            self._final = await self._driver.drive()
+            with self._scope:
+                final = await self._driver.drive()
+                self._final = None if final.status == "cancelled" else final
         except TriplaneError as failure:
             self._failure = failure
         finally:
@@ -157,3 +270,16 @@ async def driven(run: Run) -> AsyncIterator[Run]:
         finally:
             background.cancel_scope.cancel(reason="open_run was left")
     run._show_failure()  # noqa: SLF001
+
+
+@asynccontextmanager
+async def _forked(fork: ForkOf, source: Driver, agent: Agent, items: tuple[Item, ...]) -> AsyncIterator[Run]:
+    # Before it waits: once the tools have finished the source would go on at once.
+    hold = source.hold()
+    try:
+        await source.forking.outputs()
+        async with driven(fork(source, hold, agent, items)) as run:
+            yield run
+    finally:
+        if hold is not None:
+            hold.lift()

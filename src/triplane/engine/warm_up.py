@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from triplane.core.options import EngineOptions
-    from triplane.net.lane import Lease
 
     from .agent import Agent
+    from .routing import RoutedLease
 
 
-async def warm_lanes(pairs: Sequence[tuple[Lease, Agent]], options: EngineOptions) -> int:
+async def warm_lanes(pairs: Sequence[tuple[RoutedLease, Agent]], options: EngineOptions) -> int:
     """Take a lane for each lease, warm them all, give them back, and return how many are warm.
 
     All lanes are taken before the first is warmed: one that came back early would be handed out twice.
@@ -42,14 +42,14 @@ async def warm_lanes(pairs: Sequence[tuple[Lease, Agent]], options: EngineOption
     failures: list[TriplaneError] = []
     warm: list[bool] = []
 
-    async def take(lease: Lease, nursery: trio.Nursery) -> None:
+    async def take(lease: RoutedLease, nursery: trio.Nursery) -> None:
         try:
             await lease.acquire(patient=False)
         except TriplaneError as error:
             failures.append(error)
             nursery.cancel_scope.cancel(reason="a lane for the warm-up could not be had")
 
-    async def prepare(lease: Lease, agent: Agent) -> None:
+    async def prepare(lease: RoutedLease, agent: Agent) -> None:
         warm.append(await _warm(lease, agent, options))
 
     try:
@@ -67,9 +67,14 @@ async def warm_lanes(pairs: Sequence[tuple[Lease, Agent]], options: EngineOption
     return sum(warm)
 
 
-async def _warm(lease: Lease, agent: Agent, options: EngineOptions) -> bool:
+async def _warm(lease: RoutedLease, agent: Agent, options: EngineOptions) -> bool:
     lane = lease.lane
     assert lane is not None, "acquired by the caller"
+    if lane.transport == "http":
+        # ``generate`` is a field of WebSocket mode, and no lane would remember what it had prepared. Whoever wants the
+        # prompt cache alone prepared asks for that in the agent's settings (``prompt_cache_options.prewarm``).
+        await trio.lowlevel.checkpoint()
+        return False
     response = ResponseAccumulator()
 
     def take(frames: tuple[str, ...]) -> bool:

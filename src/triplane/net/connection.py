@@ -5,7 +5,7 @@ A connection knows nothing of lanes. Whoever has its only lane reads it, or the 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, ClassVar, final
 
 import attrs
 import trio
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from triplane.core.lifecycle import ConnectionInput
     from triplane.core.options import EngineOptions
+    from triplane.core.transport import Transport
 
     from .dial import Dialler
     from .endpoint import Endpoint
@@ -80,6 +81,8 @@ class Connection:
         on_retired: Called when the server says, while nobody uses the connection, that it takes nothing new on it.
         is_retired: Whether it was to make way for a younger one.
     """
+
+    transport: ClassVar[Transport] = "websocket"
 
     def __init__(self, name: str, endpoint: Endpoint, options: EngineOptions) -> None:
         self.name = name

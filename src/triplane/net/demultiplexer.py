@@ -39,6 +39,7 @@ class Demultiplexer:
         options: The bounds of what may wait.
         on_lost: Called with the ``stream_id`` of a lane that can no longer be used.
         on_retire: Called when the server has said that it takes nothing new on the connection.
+        on_doubt: Called when the server turns out to have no lanes; the connection is over then.
     """
 
     def __init__(
@@ -48,11 +49,13 @@ class Demultiplexer:
         *,
         on_lost: Callable[[str], None],
         on_retire: Callable[[], None],
+        on_doubt: Callable[[], None],
     ) -> None:
         self._connection = connection
         self._options = options
         self._on_lost = on_lost
         self._on_retire = on_retire
+        self._on_doubt = on_doubt
         self._router = Router(
             slow_lane=options.slow_lane,
             lane_limit=options.max_lane_buffer,
@@ -99,6 +102,8 @@ class Demultiplexer:
         except (ConnectFailed, ConnectionLost, Stalled):
             pass
         except ProtocolViolation as violation:
+            if self._router.lacks_lanes:
+                self._on_doubt()
             self._connection.poison(violation)
         finally:
             self._ended = True

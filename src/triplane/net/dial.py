@@ -114,9 +114,14 @@ class Dialler:
 
     def opening(self, endpoint: Endpoint) -> Opening:
         """An attempt to open a WebSocket, which shares key and pace with all others to the endpoint."""
-        if endpoint not in self._approaches:
-            self._approaches[endpoint] = Approach(endpoint, self._options, self._rng)
-        return Opening(endpoint, self._approaches[endpoint], self, self._options)
+        return Opening(endpoint, self.approach(endpoint), self, self._options)
+
+    def approach(self, endpoint: Endpoint) -> Approach:
+        """What all connections to the endpoint share, by whichever transport."""
+        shared = endpoint.over("websocket")
+        if shared not in self._approaches:
+            self._approaches[shared] = Approach(shared, self._options, self._rng)
+        return self._approaches[shared]
 
     async def dial(self, endpoint: Endpoint) -> trio.abc.Stream:
         """Open a stream to an endpoint, through its proxy and through TLS where its URL says so.

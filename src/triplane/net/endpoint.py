@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 import ssl
@@ -12,15 +13,16 @@ from urllib.parse import urljoin, urlsplit, urlunsplit
 import attrs
 
 from triplane.core.errors import ConfigError
+from triplane.core.transport import Transport, TransportSetting
 
 from .proxy import Proxy
 from .wire import WireName, require_library
 
 Compression = Literal["deflate"]
-Transport = Literal["websocket"]
 Region = Literal["us", "eu", "ae", "au", "in", "jp"]
 Service = Literal["openai", "azure", "xai"]
 LaneSupport = Literal["auto", "none", "named"]
+Steering = Literal["auto", "none"]
 
 _RESOURCE = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?\Z")
 _HEADER_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
@@ -134,6 +136,21 @@ def _check_compression(instance: Endpoint, _attribute: attrs.Attribute[Any], val
         raise ConfigError('compression="deflate" needs wire="websockets"; trio-websocket cannot compress')
 
 
+def check_transport(_instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    """Validate a transport, and see that what it needs is installed.
+
+    Raises:
+        ConfigError: It is none, or it needs an extra.
+    """
+    _one_of("websocket", "http", "auto")(_instance, attribute, value)
+    if value != "websocket":
+        try:
+            # Here and not at the first request, where it would hold everybody up.
+            importlib.import_module("httpcore2")
+        except ImportError:
+            raise ConfigError(f"transport={value!r} needs an extra: pip install 'triplane[http]'") from None
+
+
 def _as_headers(headers: Mapping[str, str]) -> _Headers:
     return headers if isinstance(headers, _Headers) else _Headers(dict(headers))
 
@@ -182,18 +199,22 @@ class Endpoint:
             less CPU time.
         compression: ``"deflate"`` offers permessage-deflate to the server, with ``wire="websockets"``. It costs CPU
             time and memory, and pays on slow links only.
-        transport: ``"websocket"``.
+        transport: ``"websocket"``; ``"http"`` for ``POST`` requests and server-sent events; ``"auto"`` for WebSockets
+            where the server has them and HTTP where it has not, or where a request is too large for a WebSocket. The
+            last two need the extra ``triplane[http]``.
         lanes: Whether the server has lanes (``stream_id``): ``"named"``; ``"none"``; ``"auto"`` to find out by the
             answer to the first request. It makes a difference with `EngineOptions.lanes_per_connection` above 1.
         max_age: Seconds after which a connection is replaced, at the end of the turn in hand; up to a tenth earlier, so
             that connections do not all go at once. None: never. By default 55 minutes, since OpenAI ends connections
             after 60 (OpenAI WebSocket-mode guide).
+        steering: ``"auto"``: a run steers responses by ``response.steer`` until the server shows that it does not know
+            it; ``"none"``: what steers say goes with the next request.
         proxy: The URL of an HTTP proxy, such as ``http://name:password@host:3128``; None to connect directly;
             ``"environment"`` for what ``HTTPS_PROXY``, ``HTTP_PROXY``, ``ALL_PROXY`` and ``NO_PROXY`` say.
         ssl_context: For ``wss``; by default one context with the system's authorities, built once for an engine.
 
     Raises:
-        ConfigError: A value cannot work. The message never repeats the key.
+        ConfigError: A value cannot work, or needs an extra. The message never repeats the key.
     """
 
     url: str = attrs.field(converter=_websocket_url)
@@ -206,9 +227,10 @@ class Endpoint:
     )
     wire: WireName = attrs.field(default="trio-websocket", kw_only=True, validator=_check_wire)
     compression: Compression | None = attrs.field(default=None, kw_only=True, validator=_check_compression)
-    transport: Transport = attrs.field(default="websocket", kw_only=True, validator=_one_of("websocket"))
+    transport: TransportSetting = attrs.field(default="websocket", kw_only=True, validator=check_transport)
     lanes: LaneSupport = attrs.field(default="auto", kw_only=True, validator=_one_of("auto", "none", "named"))
     max_age: float | None = attrs.field(default=55 * 60.0, kw_only=True, validator=_check_age)
+    steering: Steering = attrs.field(default="auto", kw_only=True, validator=_one_of("auto", "none"))
     proxy: str | None = attrs.field(default="environment", repr=False, kw_only=True, validator=_check_proxy)
     ssl_context: ssl.SSLContext | None = attrs.field(
         default=None, repr=False, kw_only=True, validator=_check_context
@@ -239,6 +261,12 @@ class Endpoint:
         """Path and query of the upgrade request."""
         parts = urlsplit(self.url)
         return f"{parts.path}?{parts.query}" if parts.query else parts.path
+
+    def over(self, transport: Transport) -> Endpoint:
+        """The same by one transport. Over HTTP nothing has to be replaced for its age."""
+        if transport == "http":
+            return attrs.evolve(self, transport="http", max_age=None)
+        return attrs.evolve(self, transport="websocket")
 
     def redirected(self, location: str) -> str | None:
         """Path and query that a redirect leads to; None if it leads to another origin, where credentials must not go.
@@ -357,12 +385,12 @@ class Endpoint:
             raise ConfigError(f"{resource!r} cannot be the name of an Azure resource")
         if path == "":
             base = base.rstrip("/") + "/openai/v1"
-        return cls(base, api_key=api_key, refresh_key=refresh_key, lanes="none")
+        return cls(base, api_key=api_key, refresh_key=refresh_key, lanes="none", steering="none")
 
     @classmethod
     def xai(cls, api_key: str) -> Endpoint:
         """The endpoint of xAI, which ends connections after 25 minutes (xAI WebSocket-mode guide). It has no lanes."""
-        return cls("https://api.x.ai/v1", api_key=api_key, lanes="none", max_age=24 * 60.0)
+        return cls("https://api.x.ai/v1", api_key=api_key, lanes="none", steering="none", max_age=24 * 60.0)
 
     @classmethod
     def local(cls, port: int, *, api_key: str | None = None) -> Endpoint:

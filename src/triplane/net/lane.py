@@ -18,6 +18,7 @@ from triplane.core.lifecycle import LaneState, next_lane_state
 if TYPE_CHECKING:
     from triplane.core.errors import CloseInfo, TriplaneError
     from triplane.core.lifecycle import LaneInput
+    from triplane.core.transport import Transport
 
     from .demultiplexer import Inbox
     from .endpoint import Endpoint
@@ -66,7 +67,7 @@ class Lane:
         self._heard_at: float | None = None
         self._number = number
         self._connection = lanes.connection
-        self._memory = LaneMemory(self._connection.name)
+        self._memory = LaneMemory(self._connection.name, keeps=self._connection.transport != "http")
 
     @property
     def name(self) -> str:
@@ -79,9 +80,19 @@ class Lane:
         return self._connection.name
 
     @property
+    def transport(self) -> Transport:
+        """By which transport its requests go."""
+        return self._connection.transport
+
+    @property
     def is_usable(self) -> bool:
         """Whether a new request may be sent on it."""
         return self.state != "gone" and self._connection.is_usable
+
+    @property
+    def is_duplex(self) -> bool:
+        """Whether something can be said on it while an answer is being read: not over HTTP."""
+        return self.transport == "websocket"
 
     @property
     def is_shared(self) -> bool:
@@ -108,11 +119,12 @@ class Lane:
         return self._memory.warm_for
 
     async def send(self, text: str) -> None:
-        """Send one message: a request, or something for the response that is being made. See `Connection.send`.
+        """Send one message: a request, or something for the response that is being made.
 
-        Another task may be in `receive` meanwhile.
+        See `Connection.send`, where another task may be in `receive` meanwhile, and `HttpConnection.send`.
 
         Raises:
+            ConnectFailed: Over HTTP, where connections come and go: none could be opened, and nothing was sent.
             ConnectionLost: The lane is gone, with its connection or without it; nothing was sent.
             Stalled: The peer did not take the bytes within `send_timeout`.
         """
@@ -163,6 +175,9 @@ class Lane:
 
     def pulse(self) -> Pulse:
         """What is known of the peer now."""
+        if self.transport == "http":
+            # There are no pings.
+            return Pulse(None, None)
         connection = self._connection.statistics()
         return Pulse(connection.silence, connection.round_trip)
 
@@ -197,13 +212,14 @@ class Lane:
     def remember(self, response_id: str | None, *, warm_for: str | None = None) -> None:
         """Note that the answer to the request in hand has been read to its end, and what the server now caches here.
 
-        Not a checkpoint.
+        Over HTTP it never caches anything. Not a checkpoint.
 
         Args:
             response_id: The response that it caches; None for none.
             warm_for: The agent that the response is a warm-up for.
         """
-        self._memory = LaneMemory(self._connection.name, response_id, warm_for)
+        if self._memory.keeps:
+            self._memory = LaneMemory(self._connection.name, response_id, warm_for)
         self.owes = self.has_steered = False
         if self.inbox is not None:
             self.inbox.settle()

@@ -24,6 +24,7 @@ from triplane.core.errors import (
 from triplane.core.routing import what_it_tells
 from triplane.protocol import without_stream_id
 
+from .connection import Connection
 from .demultiplexer import Demultiplexer
 from .lane import Lane
 
@@ -32,8 +33,9 @@ if TYPE_CHECKING:
 
     from triplane.core.options import EngineOptions
 
-    from .connection import Connection, ConnectionStatistics
+    from .connection import ConnectionStatistics
     from .dial import Dialler
+    from .http_connection import HttpConnection
 
 
 @final
@@ -45,17 +47,18 @@ class Lanes:
         options: `lanes_per_connection`, `drain_timeout` and the bounds of what may wait.
         has_lanes: Whether the server knows ``stream_id``; None to find out.
         on_change: Called when a lane became free or is gone.
-        on_known: Called once it is known whether the server has lanes, unless it was known before.
+        on_known: Called once it is known whether the server has lanes, unless it was known before; with None when that
+            was wrong.
     """
 
     def __init__(
         self,
-        connection: Connection,
+        connection: Connection | HttpConnection,
         options: EngineOptions,
         *,
         has_lanes: bool | None = False,
         on_change: Callable[[], None],
-        on_known: Callable[[bool], None],
+        on_known: Callable[[bool | None], None],
     ) -> None:
         self.connection = connection
         connection.on_retired = self.retire
@@ -246,7 +249,8 @@ class Lanes:
         If that is not over within `drain_timeout`, the lane is given up, or the connection if it has only this one.
         """
         lane.become("abandon")
-        if lane.has_steered or not self.connection.is_usable:
+        # Over HTTP nothing but this response is on its connection, and nothing is kept by reading it.
+        if lane.has_steered or not self.connection.is_usable or self.connection.transport == "http":
             self._give_up(lane)
         else:
             self._nursery.start_soon(self._drain, lane, name=f"draining {lane.name}")
@@ -280,7 +284,19 @@ class Lanes:
         return self._names
 
     def _new_demultiplexer(self) -> Demultiplexer:
-        return Demultiplexer(self.connection, self._options, on_lost=self._inbox_lost, on_retire=self.retire)
+        assert isinstance(self.connection, Connection), "over HTTP there is one lane"
+        return Demultiplexer(
+            self.connection,
+            self._options,
+            on_lost=self._inbox_lost,
+            on_retire=self.retire,
+            on_doubt=self._doubt,
+        )
+
+    def _doubt(self) -> None:
+        # What one connection found out does not hold for another: the servers behind an address may differ.
+        if self.connection.endpoint.lanes == "auto":
+            self._on_known(None)
 
     def _start_demultiplexing(self, demultiplexer: Demultiplexer) -> None:
         self._nursery.start_soon(demultiplexer.run, name=f"demultiplexer of {self.connection.name}")

@@ -16,7 +16,7 @@ from triplane.core.assignment import Action, Assign, Cut, Open, Waiter, plan
 from triplane.core.errors import ConnectFailed, ConnectionLost, EngineClosed, LimitReached
 from triplane.core.retry import delay_before
 
-from .connection import Connection
+from .carrier import connection_to
 from .lane import Lease
 from .lanes import Lanes
 from .place import Place, Waiting
@@ -214,8 +214,10 @@ class Pool:
             return False
         return {"none": False, "named": True, "auto": None}[endpoint.lanes]
 
-    def _found_out(self, place: Place, *, has_lanes: bool) -> None:
+    def _found_out(self, place: Place, *, has_lanes: bool | None) -> None:
         place.has_lanes = has_lanes
+        if has_lanes is None:
+            return
         for lanes in place.connections:
             lanes.hear_of(has_lanes=has_lanes)
         self._replan(place)
@@ -265,6 +267,9 @@ class Pool:
             self._dial(place)
 
     def _open_spares(self, place: Place) -> None:
+        if place.endpoint.transport == "http":
+            # Where TCP connections come and go, none is kept ready.
+            return
         for _ in range(self._rotation.missing(place)):
             self._dial(place)
 
@@ -342,7 +347,7 @@ class Pool:
 
     def _new_lanes(self, place: Place, name: str) -> Lanes:
         lanes = Lanes(
-            Connection(name, place.endpoint, self._options),
+            connection_to(place.endpoint, name, self._options),
             self._options,
             has_lanes=place.has_lanes,
             on_change=lambda: self._changed(place, lanes),

@@ -207,8 +207,11 @@ class TrioWebSocketWire(Wire):
         reason = self._websocket.closed if self._websocket is not None else None
         code = 1006 if reason is None else int(reason.code)
         words = self._protocol_error or (reason.reason if reason is not None else None) or ""
-        # The library closes with 1009 itself and tells so by nothing but its words.
-        too_big_for_us = code == 1009 and words.startswith("Exceeded maximum message size")
+        # The library closes with 1009 itself and tells so by nothing but its words; a server that is made with the same
+        # library has the same words for its own limit.
+        too_big_for_us = (
+            code == 1009 and words == f"Exceeded maximum message size: {self._max_message_size} bytes"
+        )
         # wsproto reports what is wrong with the peer's frames as a close with one of these codes. Our own frames are
         # wsproto's as well, so a peer has no reason to send them.
         malformed = code in _MALFORMED

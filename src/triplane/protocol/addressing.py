@@ -8,11 +8,14 @@ import orjson
 from .errors import DecodeError
 from .redaction import excerpt
 
-# The keys that servers put first. Only what stands at the very beginning is sure to be the event's own and not part
-# of something inside it, such as a client's metadata.
+# Only what stands at the very beginning or at the very end is sure to be the event's own, and not part of something
+# inside it, such as a client's metadata: the first brace opens the event, and the last one closes it.
 _HEAD: Final = re.compile(
-    r'\{"type": ?"([^"\\]+)", ?(?:"sequence_number": ?\d+, ?)?"stream_id": ?"([^"\\]+)"[,}]'
+    r'\{"type": ?"([^"\\]+)"(?:, ?"sequence_number": ?\d+)?(?:, ?"stream_id": ?"([^"\\]+)")?[,}]'
 )
+_TAIL: Final = re.compile(r', ?"stream_id": ?"([^"\\]+)"\}\Z')
+# A name has 256 characters at most (OpenAI WebSocket-mode guide).
+_TAIL_LENGTH: Final = 300
 
 
 class Address(NamedTuple):
@@ -35,7 +38,11 @@ def address_of(frame: str) -> Address:
     """
     head = _HEAD.match(frame)
     if head is not None:
-        return Address(head[1], head[2])
+        if head[2] is not None:
+            return Address(head[1], head[2])
+        tail = _TAIL.search(frame, max(0, len(frame) - _TAIL_LENGTH))
+        if tail is not None:
+            return Address(head[1], tail[1])
     try:
         raw = orjson.loads(frame)
     except orjson.JSONDecodeError:

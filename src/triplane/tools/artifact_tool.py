@@ -5,10 +5,10 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING
 
+from .context import ToolContext  # noqa: TC001  (read off the signature)
 from .tool import tool
 
 if TYPE_CHECKING:
-    from .context import ToolContext
     from .tool import Tool
 
 NAME = "read_artifact"
