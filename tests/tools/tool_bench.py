@@ -10,7 +10,7 @@ import trio
 from hypothesis import settings
 
 from triplane.core.outcome import ToolCall, ToolOutcome
-from triplane.tools import Progress, Tool, by_name, run_calls
+from triplane.tools import Progress, Tool, Workbench, by_name, run_calls
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -85,6 +85,9 @@ async def run_all(
     return outcomes
 
 
-async def run_one(tool: Tool, /, observer: Recorder | None = None, **arguments: Any) -> ToolOutcome:
-    (outcome,) = await run_all(call(tool.name, **arguments), tools=[tool], observer=observer)
+async def run_one(
+    tool: Tool, /, observer: Recorder | None = None, *, workbench: Workbench | None = None, **arguments: Any
+) -> ToolOutcome:
+    one = call(tool.name, **arguments)
+    (outcome,) = await run_all(one, tools=[tool], observer=observer, workbench=workbench)
     return outcome
