@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import threading
 import tracemalloc
@@ -375,9 +376,9 @@ async def test_the_cap_with_an_artifact(kind: str, scene: Any, tmp_path: Path) -
         assert outcome.output.endswith("[stopped: more than 1,000,000 bytes of output]")
 
 
-@pytest.mark.parametrize("artifacts", [True, False])
+@pytest.mark.parametrize("artifacts", ["kept", ""])
 @pytest.mark.parametrize("kind", ["stream", "process"])
-async def test_endless_output_takes_no_memory(kind: str, artifacts: bool, scene: Any) -> None:
+async def test_endless_output_takes_no_memory(kind: str, artifacts: str, scene: Any) -> None:
     store = FileArtifacts() if artifacts else None
     with scene(max_artifact=24 * 2**20) as here:
         tracemalloc.start()
@@ -448,6 +449,6 @@ async def test_retries_back_off(autojump_clock: Any) -> None:
 
     await run_one(busy)
 
-    gaps = [later - earlier for earlier, later in zip(at, at[1:], strict=False)]
+    gaps = [later - earlier for earlier, later in itertools.pairwise(at)]
     assert [0.75 * 2**n <= gap <= 2**n for n, gap in enumerate(gaps)] == [True, True, True]
     assert gaps[1] == pytest.approx(2 * gaps[0]), "the jitter is the call's own"
