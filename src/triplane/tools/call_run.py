@@ -102,6 +102,7 @@ class CallRun:
     Attributes:
         outcome: What became of it, None before that is known.
         error: The exception behind a failure, if there is one.
+        in_line: Set once it waits for its place, or does not need one.
         over: Set when `run` has ended, however.
         on_failure: Called once if the tool failed or was late; not for unknown tools and unfit arguments, which are the
             model's mistakes.
@@ -112,6 +113,7 @@ class CallRun:
         self.tool = tools.get(call.name)
         self.outcome: ToolOutcome | None = None
         self.error: BaseException | None = None
+        self.in_line = trio.Event()
         self.over = trio.Event()
         self.on_failure: Callable[[CallRun], object] | None = None
         self._tools = tools
@@ -120,8 +122,14 @@ class CallRun:
         self._unwanted = ""
         self._queued: float | None = None
         self._started: float | None = None
+        self._held: list[trio.CapacityLimiter] = []
         self._attempts = 0
         self._output: CallOutput | None = None
+
+    @property
+    def needs_place(self) -> bool:
+        """Whether it may have to wait for others."""
+        return self.tool is not None and bool(self._setting.workbench.places(self.tool))
 
     @property
     def has_failed(self) -> bool:
@@ -160,9 +168,13 @@ class CallRun:
         finally:
             assert self.outcome is not None
             self._setting.observer.finished(self.call, self.outcome)
+            if self.on_failure is not None and self.has_failed:
+                self.on_failure(self)
+            # Only now: whoever gets the place may just have been told that nobody wants it any more.
+            while self._held:
+                self._held.pop().release_on_behalf_of(self)
+            self.in_line.set()
             self.over.set()
-        if self.on_failure is not None and self.has_failed:
-            self.on_failure(self)
         return self.outcome
 
     async def _outcome(self) -> ToolOutcome:
@@ -176,19 +188,15 @@ class CallRun:
         observer = self._setting.observer
         observer.queued(call, tool)
         self._queued = trio.current_time()
-        places = self._setting.workbench.places(tool)
-        taken = 0
-        try:
-            for limiter in places:
-                # Not on behalf of the task: a tool that runs an agent has calls in the same one.
-                await limiter.acquire_on_behalf_of(self)
-                taken += 1
-            key = idempotency_key(self._setting.run_id, call.call_id)
-            await observer.starting(call, tool, key)
-            return await self._execute(tool, arguments, key)
-        finally:
-            for limiter in places[:taken]:
-                limiter.release_on_behalf_of(self)
+        # Whoever waits for this goes on once this task waits itself.
+        self.in_line.set()
+        for limiter in self._setting.workbench.places(tool):
+            # Not on behalf of the task: a tool that runs an agent has calls in the same one.
+            await limiter.acquire_on_behalf_of(self)
+            self._held.append(limiter)
+        key = idempotency_key(self._setting.run_id, call.call_id)
+        await observer.starting(call, tool, key)
+        return await self._execute(tool, arguments, key)
 
     async def _execute(self, tool: Tool, arguments: dict[str, Any], key: str) -> ToolOutcome:
         self._started = trio.current_time()

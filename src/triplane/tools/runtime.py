@@ -99,6 +99,9 @@ async def _run_all(runs: Sequence[CallRun]) -> None:
         async with trio.open_nursery() as nursery:
             for run in runs:
                 nursery.start_soon(run.run, name=f"tool {run.call.name[:64]}")
+                if run.needs_place:
+                    # Tasks begin in any order; calls that have to wait do so in the model's.
+                    await run.in_line.wait()
     except ExceptionGroup as group:  # never with a Cancelled inside; only an observer raises Exceptions
         lone, *others = group.exceptions
         if others:
