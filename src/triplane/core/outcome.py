@@ -40,7 +40,8 @@ class ToolCall:
         Args:
             output: Text, or a list of ``input_text``, ``input_image`` and ``input_file`` parts.
         """
-        answer: dict[str, Any] = {"type": f"{self.kind}_output", "call_id": self.call_id, "output": output}
+        said = output if isinstance(output, str) else list(output)
+        answer: dict[str, Any] = {"type": f"{self.kind}_output", "call_id": self.call_id, "output": said}
         if self.namespace is not None and self.kind == "function_call":
             answer["namespace"] = self.namespace
         if self.caller is not None:
