@@ -376,6 +376,19 @@ async def test_the_cap_with_an_artifact(kind: str, scene: Any, tmp_path: Path) -
         assert outcome.output.endswith("[stopped: more than 1,000,000 bytes of output]")
 
 
+@pytest.mark.parametrize("kind", ALL)
+async def test_all_of_it_can_be_in_the_artifact(kind: str, scene: Any) -> None:
+    store = FileArtifacts()
+    with scene(max_output=100) as here:
+        outcome = await run_one(here.of(kind, "bytes"), workbench=Workbench(artifacts=store))
+
+    assert outcome.artifact is not None
+    found = store.find("run", outcome.artifact)
+    assert found is not None
+    assert found.size == outcome.bytes_produced
+    assert f"; all of it is in the artifact {outcome.artifact} …]" in outcome.output
+
+
 @pytest.mark.parametrize("artifacts", ["kept", ""])
 @pytest.mark.parametrize("kind", ["stream", "process"])
 async def test_endless_output_takes_no_memory(kind: str, artifacts: str, scene: Any) -> None:

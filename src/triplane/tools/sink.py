@@ -86,6 +86,8 @@ class Sink:
         return sum(map(len, self._kept()))
 
     def _keep(self, data: bytes | bytearray) -> None:
+        if not data:
+            return
         before = self._produced
         self._produced += len(data)
         budget = self._head_size + self._tail_size
