@@ -90,9 +90,9 @@ def triplane(*, with_limits: bool) -> Callable[[int], float]:
 
 
 def openai_agents() -> Callable[[int], float]:
-    from agents import function_tool
-    from agents.tool import invoke_function_tool
-    from agents.tool_context import ToolContext
+    from agents import function_tool  # noqa: PLC0415
+    from agents.tool import invoke_function_tool  # noqa: PLC0415
+    from agents.tool_context import ToolContext  # noqa: PLC0415
 
     made = function_tool(weather, timeout=30)
 
@@ -111,10 +111,10 @@ def openai_agents() -> Callable[[int], float]:
 
 
 def pydantic_ai() -> Callable[[int], float]:
-    from pydantic_ai import RunContext
-    from pydantic_ai.models.test import TestModel
-    from pydantic_ai.toolsets import FunctionToolset
-    from pydantic_ai.usage import RunUsage
+    from pydantic_ai import RunContext  # noqa: PLC0415
+    from pydantic_ai.models.test import TestModel  # noqa: PLC0415
+    from pydantic_ai.toolsets import FunctionToolset  # noqa: PLC0415
+    from pydantic_ai.usage import RunUsage  # noqa: PLC0415
 
     toolset: Any = FunctionToolset(timeout=30)
     toolset.add_function(weather, takes_ctx=False)

@@ -13,6 +13,7 @@ from triplane.core.errors import ConnectionLost as ConnectionLost
 from triplane.core.errors import Effect as Effect
 from triplane.core.errors import EngineClosed as EngineClosed
 from triplane.core.errors import LedgerCorrupt as LedgerCorrupt
+from triplane.core.errors import LedgerFailed as LedgerFailed
 from triplane.core.errors import LimitReached as LimitReached
 from triplane.core.errors import ProtocolViolation as ProtocolViolation
 from triplane.core.errors import Receipt as Receipt
@@ -44,8 +45,10 @@ from triplane.core.records import ToolQueued as ToolQueued
 from triplane.core.records import ToolStarted as ToolStarted
 from triplane.core.records import TransportChanged as TransportChanged
 from triplane.core.records import UndecodableFrame as UndecodableFrame
+from triplane.core.records import UnknownRecord as UnknownRecord
 from triplane.core.reducer import RunState as RunState
 from triplane.core.reducer import RunUsage as RunUsage
+from triplane.core.store import ClaimedLog as ClaimedLog
 from triplane.core.store import Ledger as Ledger
 from triplane.core.store import RunLog as RunLog
 from triplane.engine.agent import Agent as Agent
@@ -59,6 +62,8 @@ from triplane.engine.lane import Turn as Turn
 from triplane.engine.run import Run as Run
 from triplane.engine.steering import Steered as Steered
 from triplane.ledger.memory import MemoryLedger as MemoryLedger
+from triplane.ledger.sqlite import SqliteLedger as SqliteLedger
+from triplane.ledger.sqlite import open_ledger as open_ledger
 from triplane.net.connection import ConnectionStatistics as ConnectionStatistics
 from triplane.net.dial import Network as Network
 from triplane.net.endpoint import Endpoint as Endpoint

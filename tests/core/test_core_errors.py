@@ -19,6 +19,7 @@ from triplane.core.errors import (
     Effect,
     EngineClosed,
     LedgerCorrupt,
+    LedgerFailed,
     LimitReached,
     ProtocolViolation,
     Receipt,
@@ -42,6 +43,7 @@ ONE_OF_EACH = [
     ApprovalRequired("m", run_id="run_1"),
     LimitReached("m", which="max_turns", limit=3),
     LedgerCorrupt("m", path="/x", offset=7),
+    LedgerFailed("m", path="/x", operation="write", reason="full"),
 ]
 
 

@@ -35,7 +35,10 @@ def router(slow_lane="spill", lane_limit=MIB, limit=MIB) -> Router:
 
 def two(**limits) -> tuple[Router, Mailbox, Mailbox]:
     r = router(**limits)
-    return r, r.open("a", asked=True), r.open("b", asked=True)
+    a, b = r.open("a"), r.open("b")
+    r.ask(a)
+    r.ask(b)
+    return r, a, b
 
 
 def test_frames_go_to_their_lanes_in_order() -> None:
@@ -78,6 +81,22 @@ def test_what_comes_after_the_end_of_an_answer_is_not_part_of_the_next() -> None
     assert a.fault is None
     assert [a] == list(r.route(delta("a")))
     assert "stray" == a.fault
+
+
+def test_the_end_of_a_response_once_more_is_harmless_on_a_lane_as_well() -> None:
+    r = router()
+    a = r.open("a")
+
+    assert [] == list(r.route(frame("response.completed", "a", response={"id": "resp_1"})))
+    assert (None, 1) == (a.fault, r.dropped)
+
+
+def test_the_age_limit_on_a_lane_that_asked_nothing_retires_the_connection() -> None:
+    r = router()
+    a = r.open("a")
+
+    assert [] == list(r.route(error("a", status=400, code="websocket_connection_limit_reached")))
+    assert (None, True) == (a.fault, r.retire)
 
 
 @pytest.mark.parametrize("bad", ["", "not json", "[]", '{"no":"type"}'])

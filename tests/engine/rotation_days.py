@@ -14,13 +14,14 @@ import trio
 import trio.testing
 
 import triplane
-from triplane.ledger.memory import MemoryLog
+from triplane.ledger.memory import ClaimedMemoryLog, MemoryLog
 from triplane.server import Server
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncIterator, Sequence
 
-    from triplane.core.store import RunLog
+    from triplane.core.records import Record
+    from triplane.core.store import ClaimedLog, RunLog
 
 HOUR = 3600.0
 MOST_HANDSHAKES = 1.2
@@ -67,14 +68,20 @@ class Outcome:
 class _Forgetful:
     """A ledger that keeps nothing: a month of logs is more than a machine has."""
 
-    def create(self, run_id: str) -> RunLog:
-        return MemoryLog(run_id, lambda: 0.0)
+    def create(self, run_id: str) -> ClaimedLog:
+        return ClaimedMemoryLog(MemoryLog(run_id, lambda: 0.0))
 
-    def open(self, run_id: str) -> RunLog:
+    async def claim(self, run_id: str) -> ClaimedLog:
         raise KeyError(run_id)
 
-    def run_ids(self) -> Sequence[str]:
+    async def open(self, run_id: str) -> RunLog:
+        raise KeyError(run_id)
+
+    async def run_ids(self) -> Sequence[str]:
         return ()
+
+    def follow(self, run_id: str, after: int = -1) -> AsyncIterator[Record]:
+        raise KeyError(run_id)
 
 
 class _Network:

@@ -64,7 +64,7 @@ async def when(run: triplane.Run, kind: type | str, nth: int = 1) -> Any:
 def types_of(run: triplane.Run) -> list[str]:
     """The types of all events but those that say what a response brings."""
     kinds = []
-    for record in run.log.read(-1):
+    for record in run.log.records:
         bodies = record.body.events if isinstance(record.body, triplane.FramesReceived) else [record.body]
         kinds += [
             body.type.removeprefix("response.").removeprefix("triplane.")
@@ -75,13 +75,13 @@ def types_of(run: triplane.Run) -> list[str]:
 
 
 def requests_of(run: triplane.Run) -> list[RequestSent]:
-    return [each.body for each in run.log.read(-1) if isinstance(each.body, RequestSent)]
+    return [each.body for each in run.log.records if isinstance(each.body, RequestSent)]
 
 
 def check_log(run: triplane.Run) -> None:
     """The log folds to the state that the run shows."""
     reducer = RunReducer()
-    for record in run.log.read(-1):
+    for record in run.log.records:
         reducer.apply(record)
     assert run.state == reducer.snapshot()
 
@@ -89,7 +89,7 @@ def check_log(run: triplane.Run) -> None:
 def events_of(run: triplane.Run) -> list[Any]:
     return [
         event
-        for record in run.log.read(-1)
+        for record in run.log.records
         if isinstance(record.body, triplane.FramesReceived)
         for event in record.body.events
     ]

@@ -35,7 +35,7 @@ async def steps_of(b, agent: triplane.Agent, prompt: str) -> list[str]:
     """Run an agent; what changed, and by which transport each request went."""
     async with b.engine.open_run(agent, prompt) as run:
         await run.wait()
-        bodies = [record.body for record in run.log.read(-1)]
+        bodies = [record.body for record in run.log.records]
     steps = []
     for body in bodies:
         if isinstance(body, triplane.TransportChanged):

@@ -23,7 +23,7 @@ NOT_FOUND = {
 
 
 def bodies(run: triplane.Run, kind: type) -> list:
-    return [record.body for record in run.log.read(-1) if isinstance(record.body, kind)]
+    return [record.body for record in run.log.records if isinstance(record.body, kind)]
 
 
 def make_agent(**more) -> tuple[triplane.Agent, list[int]]:
@@ -383,7 +383,7 @@ async def test_the_first_retry_is_immediate_and_the_later_ones_wait(bench, autoj
     async with bench(options=options, faults=[Drop(2, nth=nth) for nth in (1, 2, 3)]) as b:
         async with b.engine.open_run(AGENT, "hello") as run:
             await run.wait()
-            times = [record.at for record in run.log.read(-1) if isinstance(record.body, RequestSent)]
+            times = [record.at for record in run.log.records if isinstance(record.body, RequestSent)]
         arrivals = [
             entry.time
             for entry in b.server.journal.entries

@@ -233,8 +233,9 @@ async def test_a_cancelled_run_leaves_none_running(autojump_clock: Any) -> None:
     async with open_stage(play) as stage:
         with trio.move_on_after(3):
             await stage.engine.run(reader.agent(), "Go.")
-        (run_id,) = stage.engine.ledger.run_ids()
-        records = [record.body for record in stage.engine.ledger.open(run_id).read(-1)]
+        (run_id,) = await stage.engine.ledger.run_ids()
+        log = await stage.engine.ledger.open(run_id)
+        records = [record.body for record in await log.read(-1)]
 
     assert [what for what, _, _ in reader.log] == ["began", "cancelled"]
     finished = [each for each in records if isinstance(each, triplane.ToolFinished)]

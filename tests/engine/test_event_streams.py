@@ -23,7 +23,7 @@ AGENT = triplane.Agent("m")
 
 
 def bodies(run: triplane.Run, kind: type) -> list:
-    return [record.body for record in run.log.read(-1) if isinstance(record.body, kind)]
+    return [record.body for record in run.log.records if isinstance(record.body, kind)]
 
 
 def make_agent() -> tuple[triplane.Agent, list[int]]:

@@ -30,7 +30,7 @@ async def test_results_in_order_when_asked(bench, autojump_clock) -> None:
 async def test_one_agent_for_each_input(bench, autojump_clock) -> None:
     agents = [triplane.Agent("m", name="first"), triplane.Agent("m", name="second")]
     async with bench() as b, b.engine.fan_out(agents, ["x", "y"], ordered=True) as results:
-        logs = [result.run.log.read(-1)[0].body.agent async for result in results]
+        logs = [result.run.log.records[0].body.agent async for result in results]
 
     assert ["first", "second"] == logs
 

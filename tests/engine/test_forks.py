@@ -34,11 +34,11 @@ async def when(run: triplane.Run, kind: type) -> Any:
 
 
 def requests_of(run: triplane.Run) -> list[RequestSent]:
-    return [each.body for each in run.log.read(-1) if isinstance(each.body, RequestSent)]
+    return [each.body for each in run.log.records if isinstance(each.body, RequestSent)]
 
 
 def started(run: triplane.Run) -> triplane.RunStarted:
-    body = run.log.read(-1)[0].body
+    body = run.log.records[0].body
     assert isinstance(body, triplane.RunStarted)
     return body
 
@@ -78,7 +78,7 @@ async def test_its_log_needs_no_other(bench, autojump_clock) -> None:
         async with run.fork("two") as fork:
             await fork.wait()
     reducer = RunReducer()
-    for record in fork.log.read(-1):
+    for record in fork.log.records:
         reducer.apply(record)
 
     assert fork.state == reducer.snapshot()
@@ -221,7 +221,7 @@ async def test_a_run_can_be_cancelled_at_once(bench, autojump_clock) -> None:
             with pytest.raises(triplane.RunFailed, match="was cancelled"):
                 await run.wait()
             assert [triplane.RunEnded("cancelled")] == [
-                record.body for record in run.log.read(-1) if isinstance(record.body, triplane.RunEnded)
+                record.body for record in run.log.records if isinstance(record.body, triplane.RunEnded)
             ]
         assert 1 == trio.current_time()
         assert "echo: x" == (await b.engine.run(AGENT, "x")).text

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import attrs
+import pytest
 import trio
 from steering_bench import requests_of, when
 
@@ -11,6 +13,7 @@ import triplane
 from triplane.server import ErrorEvent
 
 LANES = triplane.Endpoint("ws://memory/v1", lanes="named")
+ELSEWHERE = triplane.Endpoint("ws://memory/v1", lanes="named", headers={"OpenAI-Project": "other"})
 
 
 @triplane.tool(effect="read")
@@ -90,6 +93,21 @@ async def test_forks_that_end_before_they_begin_hold_nobody(bench, autojump_cloc
         assert "cancelled" == fork.state.status
         await run.wait()
         assert 3 + 10 + 3 == trio.current_time()
+
+
+@pytest.mark.parametrize(
+    "other", [triplane.Agent("m", "differ", [look]), attrs.evolve(AGENT, endpoint=ELSEWHERE)]
+)
+async def test_a_fork_that_continues_nothing_holds_nobody(bench, autojump_clock, other) -> None:
+    """It sends the whole conversation, so its source need not wait for it to begin."""
+    async with on_lanes(bench, latency=3) as b, b.engine.open_run(AGENT, CALL) as run:
+        await when(run, triplane.ToolStarted)
+        async with run.fork("other", agent=other) as fork:
+            await run.wait()
+            assert 3 + 10 + 3 == trio.current_time()
+            assert "echo: other" == (await fork.wait()).text
+
+    assert ["full"] == [each.plan for each in requests_of(fork)]
 
 
 async def test_a_fork_whose_response_was_forgotten_sends_the_whole_conversation(

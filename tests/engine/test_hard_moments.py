@@ -73,7 +73,7 @@ async def test_two_warm_agents_have_two_lanes(bench, autojump_clock) -> None:
                 async with engine.open_run(agent, "x") as run:
                     await run.wait()
                 (sent,) = [
-                    each.body for each in run.log.read(-1) if isinstance(each.body, triplane.RequestSent)
+                    each.body for each in run.log.records if isinstance(each.body, triplane.RequestSent)
                 ]
                 assert "warm" == sent.plan
 
@@ -324,3 +324,15 @@ async def test_a_bare_lane_that_gets_no_event_says_how_far_it_came(bench, autoju
 async def test_what_was_streamed_is_not_lost_to_an_empty_list_at_the_end(bench, autojump_clock) -> None:
     async with bench(faults=[SpoilOutput(output="empty")]) as b:
         assert "word word " == (await b.engine.run(AGENT, "SAY 2 word ")).text
+
+
+async def test_an_abandoned_response_that_outlives_the_announced_limit_is_nobodys_answer(
+    bench, autojump_clock
+) -> None:
+    options = triplane.EngineOptions(max_connections=1, drain_timeout=30)
+    server = {"max_age": 5.0, "on_max_age": "announce", "max_age_close_code": None}
+    async with bench(options=options, **server) as b:
+        with trio.move_on_after(1):
+            await b.engine.run(AGENT, "SAY 1 early\nWAIT 10000\nSAY 1 not for you")
+        await trio.sleep(5)
+        assert "echo: x" == (await b.engine.run(AGENT, "x")).text

@@ -100,7 +100,7 @@ def act(bench, drawn, *, policy="replay_if_harmless", server_acts=False, attempt
             # What went out in answer to the last request, whole and in JSON.
             last = messages[asked[-1] + 1 :] if asked else []
             answered = [entry.json["type"] for entry in last if isinstance(entry.json, dict)]
-            log = [record.body for record in run.log.read(-1)]
+            log = [record.body for record in run.log.records]
             return Story(error, log, len(asked), answered, executed, run.state)
 
     return trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))

@@ -84,7 +84,7 @@ async def test_a_connection_that_dies_while_tools_run_costs_one_full_turn(bench,
     agent = triplane.Agent("m", "", [cut])
     async with bench() as b, b.engine.open_run(agent, "CALL cut {}") as run:
         result = await run.wait()
-        sent = [record.body for record in run.log.read(-1) if isinstance(record.body, triplane.RequestSent)]
+        sent = [record.body for record in run.log.records if isinstance(record.body, triplane.RequestSent)]
 
     assert ["full", "full"] == [request.plan for request in sent]
     assert (1, 0) == (result.reconnects, result.replays)
@@ -158,7 +158,7 @@ async def test_a_forgotten_response_costs_one_full_turn(bench, autojump_clock) -
         async with b.engine.open_run(agent, "CALL forget {}") as run:
             result = await run.wait()
             sent = [
-                record.body for record in run.log.read(-1) if isinstance(record.body, triplane.RequestSent)
+                record.body for record in run.log.records if isinstance(record.body, triplane.RequestSent)
             ]
 
     assert 'RESULT: "forgotten"' == result.text

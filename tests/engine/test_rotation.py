@@ -120,11 +120,7 @@ async def test_the_replacement_is_opened_first_and_the_old_one_is_used_until_it_
     async with bench(endpoint=endpoint, faults=slow) as b:
         async with b.engine.open_run(agent, "REPEAT 240 CALL wait {}") as run:
             result = await run.wait()
-            plans = [
-                record.body.plan
-                for record in run.log.read(-1, 10_000)
-                if isinstance(record.body, RequestSent)
-            ]
+            plans = [record.body.plan for record in run.log.records if isinstance(record.body, RequestSent)]
         times = [
             entry.time
             for entry in b.server.journal.entries
@@ -209,7 +205,7 @@ async def test_a_warm_up_is_made_again_when_its_connection_is_replaced(bench, au
         await trio.sleep(3 * HOUR)
         async with b.engine.open_run(agent, "hello") as run:
             await run.wait()
-            (sent,) = [record.body for record in run.log.read(-1) if isinstance(record.body, RequestSent)]
+            (sent,) = [record.body for record in run.log.records if isinstance(record.body, RequestSent)]
 
     assert "warm" == sent.plan
     assert 3 <= b.engine.statistics().pool.rotated

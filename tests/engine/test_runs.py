@@ -47,7 +47,7 @@ AGENT = triplane.Agent("gpt-5.5", "Be terse.", [add, flood, sleep_long, fail])
 
 
 def requests_of(run_log: triplane.RunLog) -> list[RequestSent]:
-    return [record.body for record in run_log.read(-1) if isinstance(record.body, RequestSent)]
+    return [record.body for record in run_log.records if isinstance(record.body, RequestSent)]
 
 
 async def test_a_run_without_tools_ends_with_its_text(bench, autojump_clock) -> None:
@@ -117,7 +117,7 @@ async def test_the_log_folds_to_the_live_state_at_every_prefix(bench, autojump_c
     async with bench() as b, b.engine.open_run(AGENT, 'REPEAT 2 CALL add {"a":1,"b":2}') as run:
         async for _event in run:
             pass
-        records = run.log.read(-1)
+        records = run.log.records
         final = run.result
     reducer = RunReducer()
     for record in records:
@@ -133,7 +133,7 @@ async def test_events_are_recorded_before_they_are_delivered(bench, autojump_clo
         async for event in run:
             recorded = [
                 each
-                for record in run.log.read(-1)
+                for record in run.log.records
                 for each in (
                     record.body.events if isinstance(record.body, FramesReceived) else (record.body,)
                 )
@@ -233,7 +233,7 @@ async def test_what_is_recorded_stays_as_it_was(bench, autojump_clock) -> None:
         await run.wait()
 
     assert "echo: before" == run.result.text
-    assert ({"role": "user", "content": "before"},) == run.log.read(-1)[0].body.input
+    assert ({"role": "user", "content": "before"},) == run.log.records[0].body.input
 
 
 async def test_input_items_pass_through(bench, autojump_clock) -> None:

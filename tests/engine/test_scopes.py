@@ -181,8 +181,8 @@ async def test_what_is_no_exception_goes_through_a_tool_and_leaves_nothing(
     assert kind is type(error)
     assert engine.statistics().opened == engine.statistics().closed == 1
     # The log has what is known, and the model is told nothing.
-    (run_id,) = engine.ledger.run_ids()
-    bodies = [record.body for record in engine.ledger.open(run_id).read(-1, 10_000)]
+    (run_id,) = engine.ledger.logs
+    bodies = [record.body for record in engine.ledger.logs[run_id].records]
     assert (
         "stopped the program"
         in next(body for body in bodies if isinstance(body, ToolFinished)).outcome.output

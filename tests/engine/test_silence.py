@@ -14,7 +14,7 @@ AGENT = triplane.Agent("m")
 
 
 def silences(run: triplane.Run) -> list[StillWaiting]:
-    return [record.body for record in run.log.read(-1) if isinstance(record.body, StillWaiting)]
+    return [record.body for record in run.log.records if isinstance(record.body, StillWaiting)]
 
 
 async def test_a_model_that_thinks_is_told_at_each_heartbeat(bench, autojump_clock) -> None:

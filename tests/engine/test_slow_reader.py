@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+from typing import Any
+
 import trio
 
 import triplane
@@ -79,3 +82,38 @@ async def test_a_closed_cursor_no_longer_holds_the_run_back(bench, autojump_cloc
         events.close()
         await trio.sleep(1)
         assert "completed" == run.state.status
+
+
+async def test_a_closed_cursor_that_is_read_on_does_not_hold_the_run_back_either(
+    bench, autojump_clock
+) -> None:
+    options = triplane.EngineOptions(max_unread=20_000)
+    async with bench(options=options) as b, b.engine.open_run(triplane.Agent("m"), "SAY 2000 word ") as run:
+        events = aiter(run)
+        await anext(events)
+        events.close()
+        await anext(events)
+        await trio.sleep(60)
+        assert "completed" == run.state.status
+
+
+async def test_a_cursor_that_the_garbage_collector_finds_in_another_thread_holds_nobody_back(
+    bench, autojump_clock
+) -> None:
+    """As after a failed consumer whose traceback is part of a cycle, while a tool runs in a thread."""
+    options = triplane.EngineOptions(max_unread=20_000)
+    async with bench(options=options) as b, b.engine.open_run(triplane.Agent("m"), "SAY 2000 word ") as run:
+        gc.disable()
+        try:
+            events: Any = aiter(run)
+            await anext(events)
+            await trio.sleep(60)
+            assert "model" == run.state.status
+            cycle = [events]
+            cycle.append(cycle)
+            del events, cycle
+            await trio.to_thread.run_sync(gc.collect)
+        finally:
+            gc.enable()
+        with trio.fail_after(600):
+            assert "completed" == (await run.wait()).status

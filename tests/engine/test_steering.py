@@ -279,7 +279,7 @@ async def test_many_tasks_may_steer_at_once(bench, autojump_clock) -> None:
         await run.wait()
 
     assert ["0", "1", "2", "3", "4", "5", "6", "7", "hi"] == sorted(model.heard[-1])
-    sent = [record.body.items for record in run.log.read(-1) if isinstance(record.body, triplane.SteerSent)]
+    sent = [record.body.items for record in run.log.records if isinstance(record.body, triplane.SteerSent)]
     assert ["hi", *(items[0]["content"] for items in sent)] == model.heard[-1]
 
 
@@ -331,7 +331,7 @@ class SlowLog:
         return getattr(self._log, name)
 
     async def durable(self) -> None:
-        last = self._log.read(-1)[-1].sequence
+        last = self._log.records[-1].sequence
         await trio.sleep(1)
         self.durable_to = last
 
@@ -351,7 +351,7 @@ async def test_a_steer_and_input_are_durable_before_they_go_out(autojump_clock) 
     async def script(peer: Peer) -> None:
         while True:
             message = await peer.receive()
-            durable.append([record.body.type for record in ledger.log.read(-1)[: ledger.log.durable_to + 1]])
+            durable.append([record.body.type for record in ledger.log.records[: ledger.log.durable_to + 1]])
             if message["type"] == "response.create":
                 await peer.say(created(f"resp_{len(durable)}"), delta("He"))
                 if len(durable) > 1:

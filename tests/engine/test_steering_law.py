@@ -157,11 +157,11 @@ async def follow(schedule: Schedule) -> None:
     assert not ran or 1 == max(ran.values())
     # And so does the log, at any place where one might have to read it.
     reducer = RunReducer()
-    for record in run.log.read(-1):
+    for record in run.log.records:
         reducer.apply(record)
     texts = Counter(text_of(item) for item in reducer.history if item.get("role") == "user")
     assert Counter(["begin", *taken]) == texts
-    sent = [record.body.items for record in run.log.read(-1) if isinstance(record.body, SteerSent)]
+    sent = [record.body.items for record in run.log.records if isinstance(record.body, SteerSent)]
     assert len(sent) == len({items[0]["content"] for items in sent})
 
 

@@ -124,7 +124,7 @@ async def test_the_wait_for_what_becomes_of_a_steer_has_an_end(autojump_clock, m
     run, _ = await lost_at(moment, agent=TOOLED, first_event_timeout=30, steer_timeout=7)
 
     assert seconds == trio.current_time()
-    (requeued,) = [each.body for each in run.log.read(-1) if isinstance(each.body, triplane.SteersRequeued)]
+    (requeued,) = [each.body for each in run.log.records if isinstance(each.body, triplane.SteersRequeued)]
     assert triplane.SteersRequeued(1, "stalled", 1, ambiguous=True) == requeued
 
 

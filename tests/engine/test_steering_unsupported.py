@@ -208,7 +208,7 @@ async def test_a_server_that_says_nothing_about_a_steer_costs_its_connection_onc
         assert ("completed", "more", 2) == (result.status, result.text, result.turns)
         assert 1 + 10 + 1 == trio.current_time()
         (requeued,) = [
-            each.body for each in run.log.read(-1) if isinstance(each.body, triplane.SteersRequeued)
+            each.body for each in run.log.records if isinstance(each.body, triplane.SteersRequeued)
         ]
         assert triplane.SteersRequeued(1, "stalled", 1, ambiguous=True) == requeued
         assert [user("hi"), said("hi", "msg_resp_1_1"), user("more")] == network.peers[1].received[0]["input"]

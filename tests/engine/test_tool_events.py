@@ -30,7 +30,7 @@ async def run(
         raise failure
     # The log folds to the same state as the run had.
     reducer = RunReducer()
-    for record in running.log.read(-1, 100_000):
+    for record in await running.log.read(-1, 100_000):
         reducer.apply(record)
     assert reducer.snapshot() == running.result
     return running.result, events, stage.requests, stage.engine

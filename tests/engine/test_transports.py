@@ -33,7 +33,7 @@ def make_agent(**settings) -> tuple[triplane.Agent, list[int]]:
 
 
 def requests_of(run_log: triplane.RunLog) -> list[RequestSent]:
-    return [record.body for record in run_log.read(-1) if isinstance(record.body, RequestSent)]
+    return [record.body for record in run_log.records if isinstance(record.body, RequestSent)]
 
 
 async def test_tool_turns_and_parallel_calls(bench, autojump_clock, over) -> None:
@@ -70,7 +70,7 @@ async def test_a_log_folds_to_the_state_of_the_live_run(bench, autojump_clock, o
     async with bench(endpoint=over) as b, b.engine.open_run(agent, 'CALL note {"number": 1}') as run:
         state = await run.wait()
         replayed = RunReducer()
-        for record in run.log.read(-1):
+        for record in run.log.records:
             replayed.apply(record)
 
     assert state == replayed.snapshot()
@@ -264,7 +264,7 @@ async def test_a_slow_reader_holds_up_the_server(bench, autojump_clock, over) ->
         async for _event in run:
             await trio.sleep(60)
             break
-        seen = sum(record.size for record in run.log.read(-1) if isinstance(record.body, FramesReceived))
+        seen = sum(record.size for record in run.log.records if isinstance(record.body, FramesReceived))
         assert "completed" == (await run.wait()).status
 
     assert seen < 200_000
@@ -349,7 +349,7 @@ async def test_a_key_that_is_refused_is_in_no_error(bench, autojump_clock, over)
                 await run.wait()
 
     assert 401 == caught.value.status
-    for shown in (caught.value, str(caught.value), b.engine, list(run.log.read(-1))):
+    for shown in (caught.value, str(caught.value), b.engine, list(run.log.records)):
         assert secret not in repr(shown)
 
 

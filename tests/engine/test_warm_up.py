@@ -11,7 +11,7 @@ OTHER = triplane.Agent("m", "Another prompt.")
 
 
 def plans(run: triplane.Run) -> list[str]:
-    return [record.body.plan for record in run.log.read(-1) if isinstance(record.body, triplane.RequestSent)]
+    return [record.body.plan for record in run.log.records if isinstance(record.body, triplane.RequestSent)]
 
 
 async def test_the_first_run_continues_from_the_warm_up_and_the_second_does_not(

@@ -144,8 +144,8 @@ async def take_turn(wire: str, link: Link, options: triplane.EngineOptions) -> E
             error = caught
         ended = trio.current_time()
     engine = b.engine
-    logs = [engine.ledger.open(run_id) for run_id in engine.ledger.run_ids()]
-    recorded = sum(isinstance(record.body, ToolStarted) for log in logs for record in log.read(-1, 10_000))
+    logs = [engine.ledger.logs[run_id] for run_id in engine.ledger.logs]
+    recorded = sum(isinstance(record.body, ToolStarted) for log in logs for record in log.records)
     return Evidence(
         result,
         error,

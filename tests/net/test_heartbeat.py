@@ -211,6 +211,30 @@ async def test_a_message_larger_than_what_may_wait_comes_through(rig, nursery, a
     assert [400_000, 10, 400_000] == list(map(len, got))
 
 
+async def test_a_large_message_comes_through_to_who_began_to_wait_before_another_left(
+    rig, nursery, autojump_clock
+) -> None:
+    """As where a demultiplexer takes over from what reads an idle connection: the order of tasks is Trio's to choose."""
+    r = rig(max_unread=1_000)
+    await r.open(nursery)
+    got: list[str] = []
+
+    async def receive() -> None:
+        got.extend(await r.connection.receive())
+
+    async with trio.open_nursery() as holder:
+        holder.start_soon(receive)
+        await trio.testing.wait_all_tasks_blocked()
+        r.connection.begin_use()
+        await trio.testing.wait_all_tasks_blocked()
+        with trio.fail_after(10):
+            await r.peer.text("x" * 400_000)
+            await trio.testing.wait_all_tasks_blocked()
+        holder.cancel_scope.deadline = trio.current_time() + 10
+
+    assert [400_000] == list(map(len, got))
+
+
 async def test_many_small_messages_wait_as_well(rig, nursery, autojump_clock) -> None:
     """More than trio-websocket's queue holds."""
     r = rig(heartbeat_interval=10, heartbeat_timeout=10, max_unread=10_000)

@@ -60,13 +60,53 @@ async def test_a_server_that_refuses_the_name_is_asked_again_without(
         await peer.text(end(2))
         nursery.start_soon(peer.answer)
         await trio.testing.wait_all_tasks_blocked()
-        replays = [engine.ledger.open(each).read(-1)[1].body.attempt for each in engine.ledger.run_ids()]
+        replays = [engine.ledger.logs[each].records[1].body.attempt for each in engine.ledger.logs]
 
     assert "lane-1" == named.pop("stream_id")
     assert named == again
     assert "stream_id" not in later
     # The run has not noticed.
     assert (["done"] * 2, [1, 1]) == (texts, replays)
+
+
+async def test_nobody_asks_again_for_a_run_that_was_cancelled(by_hand, nursery, autojump_clock) -> None:
+    async with by_hand() as (engine, peers, _), trio.open_nursery() as runs:
+        async with trio.open_nursery() as cancelled:
+            cancelled.start_soon(engine.run, AGENT, "cancelled")
+            peer = await peers.next()
+            assert "lane-1" == (await request(peer))["stream_id"]
+            cancelled.cancel_scope.cancel()
+        await peer.text(error(status=400, code="unknown_parameter", param="stream_id"))
+        await trio.testing.wait_all_tasks_blocked()
+        # The refusal has told all the same, and has ended what the lane owed.
+        assert ["free"] == [lane.state for lane in engine.statistics().pool.lanes]
+        runs.start_soon(engine.run, AGENT, "next")
+        asked = await request(peer)
+        await peer.text(end(1))
+        nursery.start_soon(peer.answer)
+
+    assert ("next", None) == (asked["input"][0]["content"], asked.get("stream_id"))
+
+
+async def test_a_connection_that_can_have_no_lane_any_more_makes_way(
+    by_hand, nursery, autojump_clock
+) -> None:
+    """Sixteen responses that nobody reads any more count against the server's limit until it ends them."""
+    async with by_hand("named", lanes_per_connection=16, drain_timeout=0) as (engine, peers, _):
+        async with trio.open_nursery() as cancelled:
+            for _ in range(16):
+                cancelled.start_soon(engine.run, AGENT, "cancelled")
+            old = await peers.next()
+            for _ in range(16):
+                await request(old)
+            cancelled.cancel_scope.cancel()
+        nursery.start_soon(old.answer)
+        async with trio.open_nursery() as runs:
+            runs.start_soon(engine.run, AGENT, "next")
+            with trio.fail_after(1):
+                new = await peers.next()
+            await new.text(end(1, (await request(new))["stream_id"]))
+            nursery.start_soon(new.answer)
 
 
 async def test_a_vendors_keepalive_tells_nothing_of_lanes(by_hand, nursery, autojump_clock) -> None:
@@ -176,6 +216,31 @@ async def test_what_came_before_the_end_of_the_connection_is_delivered(
             assert 1000 == caught.value.close.code
 
     assert [25, 25] == got
+
+
+async def test_what_tells_of_lanes_may_come_with_the_end_of_the_connection(
+    by_hand, nursery, autojump_clock
+) -> None:
+    async with by_hand() as (_engine, peers, lease):
+        mine = lease("mine")
+        async with trio.open_nursery() as takers:
+            takers.start_soon(mine.acquire)
+            peer = await peers.next()
+        lane = mine.lane
+        await lane.send(frame("response.create", lane.stream_id))
+        await peer.text(end(1, "lane-1"))
+        await peer.say(CloseConnection(1000))
+        await peer.stream.aclose()
+        await trio.testing.wait_all_tasks_blocked()
+
+        assert (end(1, "lane-1"),) == await lane.receive()
+        with pytest.raises(triplane.ConnectionLost):
+            await lane.receive()
+        # It is known now.
+        async with trio.open_nursery() as takers:
+            takers.start_soon(mine.acquire)
+            takers.start_soon(lease("another").acquire)
+            nursery.start_soon((await peers.next()).answer)
 
 
 @pytest.mark.parametrize("lanes", ["none", "named"])

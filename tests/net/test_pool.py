@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import trio
 import trio.testing
+from wsproto.events import CloseConnection
 
 import triplane
 
@@ -110,7 +111,7 @@ async def test_a_chain_prefers_the_lane_that_caches_its_head(bench, autojump_clo
         runs = [result.run async for result in results]
 
     for run in runs:
-        sent = [record.body for record in run.log.read(-1) if isinstance(record.body, triplane.RequestSent)]
+        sent = [record.body for record in run.log.records if isinstance(record.body, triplane.RequestSent)]
         assert ["full"] + ["incremental"] * 5 == [request.plan for request in sent]
         assert 1 == len({request.connection for request in sent})
 
@@ -129,9 +130,32 @@ async def test_a_lent_lane_is_taken_only_when_nothing_else_is_to_be_had(bench, a
                 await trio.sleep(1)
                 await b.engine.run(triplane.Agent("m"), "x")
                 await run.wait()
-        sent = [record.body for record in run.log.read(-1) if isinstance(record.body, triplane.RequestSent)]
+        sent = [record.body for record in run.log.records if isinstance(record.body, triplane.RequestSent)]
         assert ["full", plan] == [request.plan for request in sent]
         assert (connections, 0) == (b.engine.statistics().opened, run.result.reconnects)
+
+
+async def test_a_key_that_is_refused_after_the_handshake_has_failed_once(
+    by_hand, nursery, autojump_clock
+) -> None:
+    async with by_hand("none", max_connections=2, backoff_base=10) as (_engine, peers, lease):
+        first, second = lease("first"), lease("second")
+        async with trio.open_nursery() as takers:
+            for each in (first, second):
+                takers.start_soon(each.acquire)
+                peer = await peers.next()
+                await trio.testing.wait_all_tasks_blocked()
+        nursery.start_soon(lease("third").acquire)
+        await trio.testing.wait_all_tasks_blocked()
+        await peer.say(CloseConnection(1008))
+        with pytest.raises(triplane.ConnectFailed, match="closed it at once"):
+            await second.lane.receive()
+        closed_at = trio.current_time()
+        await peers.next()
+
+        # What the second try after one failure waits, and not what the third would.
+        assert 7.5 <= trio.current_time() - closed_at <= 10
+        nursery.cancel_scope.cancel()
 
 
 async def test_a_pool_and_its_parts_describe_themselves(bench, autojump_clock) -> None:

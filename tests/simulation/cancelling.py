@@ -26,6 +26,7 @@ from .scenario import (
     Scenario,
     SlowDial,
     WarmUp,
+    Word,
 )
 from .world import Outcome, simulate
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 _WORK: Final = ("SAY 1 well ", 'CALL write {"number": 1}', 'CALL look {"number": 2}', "SAY 2 word ")
 _CHILD: Final = ('CALL helper {"question": "#c\\nCALL look {\\"number\\": 1}"}',)
 _BUSY: Final = Run(("WAIT 100", "SAY 2 word "))
+_SLOW: Final = {"delta_delay": 0.05}
 LATER: Final = 100.0
 """When those who come later come, in virtual seconds: every deadline there is has passed."""
 
@@ -59,6 +61,15 @@ OPERATIONS: Final[dict[str, Scenario]] = {
     ),
     "lanes, before it is known whether there are any": Scenario(
         0, (Run(_WORK), _BUSY), options={"lanes_per_connection": 2}, server={"mode": "azure"}
+    ),
+    "a run that is steered": Scenario(
+        0, (Run(("SAY 9 long ",), "all", words=(Word(5, "steer"),)),), server=_SLOW
+    ),
+    "a run that is sent more": Scenario(
+        0, (Run(_WORK, "all", words=(Word(5, "send", 'CALL look {"number": 3}'),)),)
+    ),
+    "a run that is forked": Scenario(
+        0, (Run(_WORK, "all", words=(Word(9, "fork"),)),), options={"lanes_per_connection": 2}
     ),
     "recovery from a lost connection": Scenario(0, (Run(_WORK),), (Drop(4, nth=1), Drop(3, nth=3))),
     "recovery from an error": Scenario(0, (Run(_WORK),), (ErrorEvent(2, nth=1),)),

@@ -36,6 +36,7 @@ from .scenario import (
     Slices,
     SlowDial,
     WarmUp,
+    Word,
 )
 
 if TYPE_CHECKING:
@@ -80,11 +81,13 @@ def _job(rng: Random, number: int) -> Job:
     kind = rng.random()
     if kind < 0.6:
         hosted = rng.random() < 0.07
+        words = tuple(_word(rng) for _ in range(rng.choice((1, 1, 2)))) if rng.random() < 0.3 else ()
         return Run(
             _lines(rng, f"{number}c", calls=not hosted),
-            rng.choice(("none", "none", "all", "two", "slow", "breaks", "leaves")),
+            "all" if words else rng.choice(("none", "none", "all", "two", "slow", "breaks", "leaves")),
             rng.random() < 0.15,
             hosted,
+            words,
             **when,
         )
     if kind < 0.75:
@@ -95,6 +98,11 @@ def _job(rng: Random, number: int) -> Job:
         programs = tuple(_lines(rng, "", calls=False) for _ in range(rng.randint(1, 3)))
         return Lane(programs, rng.choice((None, None, rng.randint(1, 8))), **when)
     return WarmUp(rng.choice((1, 1, 2)), **when)
+
+
+def _word(rng: Random) -> Word:
+    text = rng.choice(("SAY 2 thanks ", 'CALL look {"number": 8}', "WAIT 300", "Go on."))
+    return Word(rng.randint(1, 40), rng.choice(("steer", "steer", "send", "fork", "cancel", "stop")), text)
 
 
 def _lines(rng: Random, child: str, *, calls: bool = True, depth: int = 0) -> Lines:
@@ -245,6 +253,8 @@ def _endpoint(rng: Random, *, has_lanes: bool) -> dict[str, Any]:
         endpoint["max_age"] = rng.choice((3.0, 20.0))
     else:
         endpoint["max_age"] = None
+    if rng.random() < 0.15:
+        endpoint["transport"] = rng.choice(("http", "auto"))
     if rng.random() < 0.3:
         endpoint["wire"] = "websockets"
     if rng.random() < 0.2:

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 import trio
 
 from triplane.core.records import FramesReceived
+from triplane.ledger.following import Follower
 from triplane.ledger.memory import MemoryLedger
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from triplane.core.records import Body, Record
-    from triplane.ledger.memory import MemoryLog
+    from triplane.ledger.memory import ClaimedMemoryLog
 
 
 class WatchedLog:
@@ -24,7 +25,7 @@ class WatchedLog:
         durable_below: Records with a smaller sequence number would survive.
     """
 
-    def __init__(self, log: MemoryLog, ledger: WatchedLedger) -> None:
+    def __init__(self, log: ClaimedMemoryLog, ledger: WatchedLedger) -> None:
         self._log = log
         self._ledger = ledger
         self.run_id = log.run_id
@@ -48,8 +49,15 @@ class WatchedLog:
         await self._log.durable()
         self.durable_below = max(self.durable_below, asked)
 
-    def read(self, after: int, limit: int = 1_000) -> Sequence[Record]:
-        return self._log.read(after, limit)
+    @property
+    def token(self) -> int:
+        return self._log.token
+
+    def release(self) -> None:
+        self._log.release()
+
+    async def read(self, after: int, limit: int = 1_000) -> Sequence[Record]:
+        return await self._log.read(after, limit)
 
     async def wait(self, after: int) -> None:
         await self._log.wait(after)
@@ -77,12 +85,19 @@ class WatchedLedger:
         log = self.logs[run_id] = WatchedLog(self._ledger.create(run_id), self)
         return log
 
-    def open(self, run_id: str) -> WatchedLog:
-        self._ledger.open(run_id)
+    async def claim(self, run_id: str) -> WatchedLog:
+        log = self.logs[run_id] = WatchedLog(await self._ledger.claim(run_id), self)
+        return log
+
+    async def open(self, run_id: str) -> WatchedLog:
+        await self._ledger.open(run_id)
         return self.logs[run_id]
 
-    def run_ids(self) -> Sequence[str]:
-        return self._ledger.run_ids()
+    async def run_ids(self) -> Sequence[str]:
+        return await self._ledger.run_ids()
+
+    def follow(self, run_id: str, after: int = -1) -> Follower:
+        return Follower(self, run_id, after)
 
     def lines(self) -> Iterator[str]:
         """Everything, as text."""

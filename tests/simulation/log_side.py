@@ -109,6 +109,7 @@ class RunSide:
         self.started: dict[str, Record] = {}
         self.finished: set[str] = set()
         self.hosted = False
+        self.inherited: set[str] = set()
         self._server = server
         self._lanes = lanes
         self._attempts = attempts
@@ -124,7 +125,11 @@ class RunSide:
         body = record.body
         match body:
             case RunStarted():
-                self.label = _LABEL.match(body.input[0]["content"])[1]
+                # Of a fork it is the last one: before that it inherits a conversation.
+                self.inherited = {item["call_id"] for item in body.input if "call_id" in item}
+                for item in body.input:
+                    if match := _LABEL.match(str(item.get("content"))):
+                        self.label = match[1]
             case RequestSent():
                 self._asks(record, body)
             case ToolStarted():
@@ -177,6 +182,8 @@ class RunSide:
         for response in self.shadow.turn.responses:
             if response.status in ("completed", "incomplete"):
                 create = self._server.of_response.get(response.id or "")
+                if create is not None and create.connection in self._server.astray:
+                    continue
                 mine = (self.log.run_id, self.shadow.turns)
                 theirs = None if create is None else (create.run_id, create.turn)
                 require(
@@ -195,7 +202,7 @@ class RunSide:
         """Whether the log has told of this request, durably and before it was seen."""
         for sent in self.sent:
             body = sent.body
-            facts = (body.previous_response_id, body.items, body.size)
+            facts = (body.previous_response_id, body.items, create.size and body.size)
             # What is not durable yet cannot have been sent.
             durable = sent.record.sequence < self.log.durable_below
             if durable and not sent.arrived and facts == (create.parent, len(create.items), create.size):
@@ -207,7 +214,7 @@ class RunSide:
 
     def _check_outputs(self, create: Create) -> None:
         for item in create.items:
-            if item.get("type") == "function_call_output":
+            if item.get("type") == "function_call_output" and item["call_id"] not in self.inherited:
                 outcome = self.shadow.outcomes.get(item["call_id"])
                 told = None if outcome is None else outcome.output
                 require("one output", told == item["output"], f"{item} is sent, and the log has {told!r}")

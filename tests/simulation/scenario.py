@@ -91,6 +91,21 @@ Reader = Literal["none", "all", "two", "slow", "breaks", "leaves"]
 
 
 @attrs.frozen
+class Word:
+    """Something that is said to a run while it goes on.
+
+    Attributes:
+        after: How many of its events have been read by then.
+        how: By which method of `Run`; ``"stop"`` is `Run.cancel` after the turn.
+        text: What is said.
+    """
+
+    after: int
+    how: Literal["steer", "send", "fork", "cancel", "stop"]
+    text: str = "SAY 1 thanks"
+
+
+@attrs.frozen
 class Run(Job):
     """One run.
 
@@ -100,12 +115,14 @@ class Run(Job):
             sleeps, by one that stops reading and waits, by one that leaves.
         store: Whether the server stores the responses.
         hosted: Whether the server may do things itself that must not be done twice.
+        words: What is said to it meanwhile, by its first reader.
     """
 
     lines: Lines
     reader: Reader = "none"
     store: bool = False
     hosted: bool = False
+    words: tuple[Word, ...] = ()
 
 
 @attrs.frozen

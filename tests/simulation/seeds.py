@@ -95,4 +95,15 @@ FOUND = (
             faults=(Malformed(after_events=4, nth=4),),
         ),
     ),
+    Seed(
+        "a lane that was being read off at the age limit was handed on",
+        "A run was cancelled, and its answer read off in the background. The announcement of the age limit was taken for"
+        " the end of it, and the next run took the rest for its own answer.",
+        Scenario(
+            seed=40218,
+            jobs=(Run(lines=("WAIT 4000", "SAY 9 late "), cancel_after=1.5), Run(lines=(), at=2.2)),
+            options={"max_connections": 1},
+            server={"max_age": 2.0, "on_max_age": "announce", "max_age_close_code": None},
+        ),
+    ),
 )

@@ -20,7 +20,7 @@ _LABEL = re.compile(r"#(\S+)")
 _TERMINAL = ("response.completed", "response.incomplete", "response.failed")
 # What makes an error one that the scenario wanted.
 _LIMIT = "websocket_connection_limit_reached"
-_ASKED_FOR = ("asked for", _LIMIT)
+_ASKED_FOR = ("asked for", _LIMIT, "did not arrive in time")
 _Lane = tuple[int, str | None]
 
 
@@ -34,7 +34,7 @@ class Create:
         label: Whose it is; None for a warm-up.
         parent: The response that it continues.
         items: Its input.
-        size: Its bytes.
+        size: Its bytes; None over HTTP, where it is written otherwise.
         conversation: Everything that it puts before the model; None if that cannot be known.
         stored: Whether its response can be continued from anywhere.
         is_warm_up: Whether it generates nothing.
@@ -50,7 +50,7 @@ class Create:
     label: str | None
     parent: str | None
     items: list[dict[str, Any]]
-    size: int
+    size: int | None
     conversation: list[dict[str, Any]] | None
     stored: bool
     is_warm_up: bool
@@ -84,6 +84,8 @@ class ServerSide:
     Attributes:
         received: The requests by label.
         of_response: The request that each response answers, by the response's id.
+        astray: Connections on which a fault made the server send an error behind the end of a response. Nothing says
+            that it is no answer to the next request, so what follows there cannot be told apart by anybody.
     """
 
     def __init__(self, tell: Callable[[str], None], *, has_lanes: bool) -> None:
@@ -94,6 +96,7 @@ class ServerSide:
         self._responses: dict[str, Response] = {}
         self.received: defaultdict[str | None, list[Create]] = defaultdict(list)
         self.of_response: dict[str, Create] = {}
+        self.astray: set[int] = set()
 
     def take(self, entry: JournalEntry) -> Create | None:
         """Look at the next entry; return the request that it is, if it is one."""
@@ -101,7 +104,10 @@ class ServerSide:
             self._tell(f"server: connection {entry.connection} upgraded {dict(entry.fields)}")
         if entry.kind == "close":
             self._tell(f"server: connection {entry.connection} closed {entry.direction} {dict(entry.fields)}")
-        if entry.kind != "message":
+        if entry.kind == "answer" and entry.fields["status"] < 400:
+            # Its events follow.
+            return None
+        if entry.kind not in ("message", "request", "answer", "event"):
             return None
         try:
             message = orjson.loads(entry.text)
@@ -110,16 +116,24 @@ class ServerSide:
         if not isinstance(message, dict):
             self._tell(f"server: connection {entry.connection} sends what is no JSON")
             return None
+        if entry.kind == "answer":
+            self._failed((entry.connection, None), self._open.get((entry.connection, None)), entry)
+            return None
         if entry.direction == "out":
             self._sent(entry, message)
             return None
-        require("refused", message.get("type") == "response.create", f"the client sent {entry.text[:200]}")
+        kind = message.get("type")
+        if kind == "response.steer":
+            self._tell(f"server: connection {entry.connection} is sent {entry.text[:150]}")
+            return None
+        require("refused", entry.kind == "request" or kind == "response.create", f"the client sent {kind}")
         return self._create(entry, message)
 
     def _create(self, entry: JournalEntry, message: dict[str, Any]) -> Create:
         lane = (entry.connection, message.get("stream_id") if self._has_lanes else None)
         busy = self._open.get(lane)
-        require("busy lane", busy is None, f"connection {lane} still owes an answer to {busy}")
+        may_be = busy is None or entry.connection in self.astray
+        require("busy lane", may_be, f"connection {lane} still owes an answer to {busy}")
         given = message.get("input") or []
         items = [{"type": "message", "role": "user", "content": given}] if isinstance(given, str) else given
         parent = message.get("previous_response_id")
@@ -127,6 +141,8 @@ class ServerSide:
         label = None
         if parent is not None:
             known = self._known(parent, entry.connection)
+            # Over HTTP there is no connection that remembers anything.
+            require("known id", known.create.stored or entry.kind == "message", f"{parent} was not stored")
             before, label = known.conversation, known.create.label
         for item in items:
             if item.get("role") == "user" and (match := _LABEL.match(str(item["content"]))):
@@ -137,7 +153,7 @@ class ServerSide:
             label,
             parent,
             items,
-            entry.size,
+            entry.size if entry.kind == "message" else None,
             None if before is None else before + items,
             bool(message.get("store", True)),
             message.get("generate") is False,
@@ -169,15 +185,33 @@ class ServerSide:
         create = self._open.get(lane)
         kind = event.get("type")
         response = event.get("response")
-        if kind == "response.created" and create is not None and create.response_id is None:
+        if kind == "response.created" and create is None:
+            create = self._succeeds(lane, response)
+        # A fault may have left out the first of them.
+        if isinstance(response, dict) and create is not None and create.response_id is None:
             create.response_id = response["id"]
             self.of_response[response["id"]] = create
-        elif kind == "response.output_item.done" and create is not None:
+        if kind == "response.output_item.done" and create is not None:
             create.done.append(event["item"])
         elif kind in _TERMINAL and create is not None and response["id"] == create.response_id:
             self._ended(lane, create, response)
         elif kind in ("error", "response.error") or (kind is None and "error" in event):
             self._failed(lane, create, entry)
+
+    def _succeeds(self, lane: _Lane, response: dict[str, Any]) -> Create | None:
+        """The response follows by itself on one that was steered. What steers say makes no difference to calls."""
+        before = self._responses.get(response.get("previous_response_id") or "")
+        if before is None or response["id"] in self.of_response:
+            return None
+        create = self._open[lane] = attrs.evolve(
+            before.create,
+            parent=response["previous_response_id"],
+            conversation=before.conversation,
+            done=[],
+            response_id=None,
+            ended=None,
+        )
+        return create
 
     def _ended(self, lane: _Lane, create: Create, response: dict[str, Any]) -> None:
         create.ended = response["status"]
@@ -192,11 +226,15 @@ class ServerSide:
         self._latest[lane] = response["id"]
 
     def _failed(self, lane: _Lane, create: Create | None, entry: JournalEntry) -> None:
+        if "'response.steer'" in entry.text:
+            # It does not know steers, and goes on.
+            return
         asked_for = any(words in entry.text for words in _ASKED_FOR)
         refused_warm_up = create is not None and create.is_warm_up
         require("refused", asked_for or refused_warm_up, f"the server said {entry.text[:300]}")
         self._tell(f"server: connection {lane[0]} says {entry.text[:150]}")
         if create is None:
+            self.astray |= set() if _LIMIT in entry.text else {lane[0]}
             return
         create.ended = "error"
         if _LIMIT in entry.text:

@@ -70,6 +70,8 @@ def _simpler(job: Job) -> Iterator[Job]:
         case Run():
             if job.reader != "none":
                 yield attrs.evolve(job, reader="none")
+            for words in _fewer(job.words):
+                yield attrs.evolve(job, words=words)
             if job.store or job.hosted:
                 yield attrs.evolve(job, store=False, hosted=False)
             for lines in _fewer(job.lines):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import TYPE_CHECKING
 
 import attrs
@@ -15,9 +16,11 @@ from triplane.protocol import ModelSettings, ResponseCreate
 from .scenario import FanOut, Job, Lane, Run, WarmUp
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from triplane.core.reducer import RunState
 
-    from .scenario import Lines, Reader
+    from .scenario import Lines, Reader, Word
     from .world import World
 
 HERE: trio.lowlevel.RunVar[World] = trio.lowlevel.RunVar("world")
@@ -129,28 +132,58 @@ async def _run(world: World, label: str, job: Run) -> None:
         async with world.engine.open_run(agent, text) as run:
             shown: list[str] = []
             async with trio.open_nursery() as nursery:
-                for _ in range(2 if job.reader == "two" else 1):
-                    nursery.start_soon(_read, run, job.reader, shown)
+                for number in range(2 if job.reader == "two" else 1):
+                    words = () if number else job.words
+                    nursery.start_soon(_read, run, job.reader, shown, partial(_say, world, label, run, words))
             if job.reader == "leaves":
                 return
             state = await run.wait()
-            world.result(label, job.lines, state)
+            world.result(label, () if job.words else job.lines, state)
             if job.reader != "breaks":
                 for text in shown:
                     world.shown(label, text, state)
 
 
-async def _read(run: triplane.Run, how: Reader, shown: list[str]) -> None:
+async def _say(world: World, label: str, run: triplane.Run, words: tuple[Word, ...], count: int) -> None:
+    for word in words:
+        if word.after != count:
+            continue
+        world.tell(f"{label} is told to {word.how}")
+        try:
+            match word.how:
+                case "steer":
+                    await run.steer(text_of(label, (word.text,)))
+                case "send":
+                    await run.send(text_of(label, (word.text,)))
+                case "cancel":
+                    run.cancel()
+                case "stop":
+                    run.cancel("after_turn")
+        except triplane.RunFailed:
+            # It may have ended meanwhile.
+            world.require("errors", run.state.status not in ("waiting", "model", "tools"), "it goes on")
+        if word.how == "fork":
+            with world.expecting(f"{label}f"):
+                async with run.fork(text_of(f"{label}f", (word.text,))) as fork:
+                    await fork.wait()
+
+
+async def _read(
+    run: triplane.Run, how: Reader, shown: list[str], say: Callable[[int], Awaitable[None]]
+) -> None:
     """Read a run's events and add the text that they leave standing."""
     text = ""
     count = 0
     try:
         async for event in run:
             count += 1
-            if isinstance(event, triplane.RequestSent | triplane.ResponseRetracted):
+            anew = isinstance(event, triplane.RequestSent | triplane.ResponseRetracted)
+            if anew or event.type == "response.created":
+                # A response that was steered is followed by another one without a request.
                 text = ""
             elif event.type in ("response.output_text.delta", "response.refusal.delta"):
                 text += event.delta
+            await say(count)
             if count == 5 and how in ("breaks", "leaves"):
                 return
             if how == "slow":
@@ -178,11 +211,13 @@ async def _fan_out(world: World, label: str, job: FanOut) -> None:
 
 async def _lane(world: World, label: str, job: Lane) -> None:
     parent: str | None = None
+    # Over HTTP nothing can be continued but what was stored.
+    store = world.scenario.endpoint.get("transport", "websocket") != "websocket"
     with world.expecting(label):
         async with world.engine.lane() as lane:
             for number, lines in enumerate(job.programs):
                 request = ResponseCreate(
-                    model="m", input=text_of(label, lines), store=False, previous_response_id=parent
+                    model="m", input=text_of(label, lines), store=store, previous_response_id=parent
                 )
                 turn = await lane.create(request)
                 last = number == len(job.programs) - 1

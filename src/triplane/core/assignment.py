@@ -60,7 +60,7 @@ class ConnectionView:
 
     Attributes:
         connection: Its name.
-        lanes: Its lanes.
+        lanes: Its lanes; those that are leased may be left out.
         spare: How many more lanes may be opened on it now.
         may_be_cut: Whether it may be closed for the sake of a new one when its only lane is draining.
     """

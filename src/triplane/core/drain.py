@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from .accumulator import OUTPUT_FOLDS
 from .records import FramesReceived
+from .retry import judge_server_error
 from .turn import TurnAccumulator
 
 if TYPE_CHECKING:
@@ -40,5 +41,11 @@ class Drain:
         for event in FramesReceived("", tuple(frames)).events:
             if OUTPUT_FOLDS[event.__class__] is None:
                 self._turn.apply(event)
-        if self._turn.response.undecodable is not None:
+        response = self._turn.response
+        error = response.error
+        # What is being made may go on after the announcement that nothing else begins on this connection.
+        told_to_leave = error is not None and (
+            judge_server_error(error.code, error.status, error.type) == "new_connection"
+        )
+        if response.undecodable is not None or told_to_leave:
             self._is_broken = True

@@ -12,7 +12,8 @@ Everything that Triplane raises on purpose derives from `TriplaneError` and is o
 * `RunFailed`: the model's response ended in failure, or recovery ran out of attempts.
 * `ApprovalRequired`: the run is parked until a person decides.
 * `LimitReached`: a limit that you or the defaults set was reached (which one).
-* `LedgerCorrupt`: a ledger cannot be read (where).
+* `LedgerCorrupt`: a ledger's file is not what it should be (where).
+* `LedgerFailed`: a ledger could not do what it was asked for (which operation, why).
 
 Two kinds of misuse keep Trio's own names, as Trio's users expect: two tasks in one object is
 `trio.BusyResourceError`, use after close is `trio.ClosedResourceError`.
@@ -36,6 +37,10 @@ if TYPE_CHECKING:
 Sent = Literal["nothing", "ambiguous", "accepted", "finished"]
 SafeNext = Literal["retry", "resume", "inspect", "change"]
 ConnectStage = Literal["url", "auth", "dns", "tcp", "proxy", "tls", "upgrade"]
+LedgerOperation = Literal["open", "claim", "write", "read"]
+LedgerTrouble = Literal[
+    "full", "io", "read_only", "locked", "claimed", "claim_lost", "exists", "closed", "forked"
+]
 StallPhase = Literal["heartbeat", "first_event", "between_events", "send", "steer"]
 
 
@@ -341,3 +346,26 @@ class LedgerCorrupt(TriplaneError):
 
     path: str = attrs.field(kw_only=True)
     offset: int = attrs.field(kw_only=True)
+
+
+@attrs.define(slots=False, eq=False, repr=False)
+class LedgerFailed(TriplaneError):
+    """A ledger could not do what it was asked for. What had been made durable before is there.
+
+    What a run has appended and could not write stays in memory and is tried again with the next write; but the run that
+    waited for it ends here, before whatever it wanted to do next.
+
+    Attributes:
+        path: The file, empty for a ledger without one.
+        operation: ``"open"``, ``"claim"`` (get the right to continue a run), ``"write"`` or ``"read"``.
+        reason: ``"full"`` (no space left), ``"io"`` (the disk), ``"read_only"``, ``"locked"`` (other processes held the
+            file for longer than `busy_timeout`), ``"claimed"`` (another engine drives this run), ``"claim_lost"``
+            (another engine has taken the run over, since this one seemed to be dead), ``"exists"`` (another process
+            has begun a run of this id), ``"closed"`` (the ledger was left) or ``"forked"`` (it was opened in another
+            process, of which this one is a fork).
+    """
+
+    path: str = attrs.field(default="", kw_only=True)
+    operation: LedgerOperation = attrs.field(kw_only=True)
+    reason: LedgerTrouble = attrs.field(kw_only=True)
+    receipt: Receipt = attrs.field(default=Receipt(next="resume"), kw_only=True)

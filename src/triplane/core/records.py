@@ -7,7 +7,7 @@ Bodies hold wire data as received, so that folding a log again needs nothing but
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import attrs
 
@@ -201,47 +201,33 @@ class SteersRequeued(_Entry):
     ambiguous: bool
 
 
-class _Events:
-    """The descriptor of `FramesReceived.events`: what it gives, it puts in its own place.
-
-    `functools.cached_property` and the one of attrs cost as much as decoding a frame, and most batches are one frame.
-    """
-
-    @overload
-    def __get__(self, received: None, cls: object) -> _Events: ...
-    @overload
-    def __get__(
-        self, received: FramesReceived, cls: object
-    ) -> tuple[ServerEvent | UndecodableFrame, ...]: ...
-    def __get__(
-        self, received: FramesReceived | None, cls: object
-    ) -> _Events | tuple[ServerEvent | UndecodableFrame, ...]:
-        if received is None:
-            return self
-        events: list[ServerEvent | UndecodableFrame] = []
-        for frame in received.frames:
-            try:
-                events.append(decode_event(frame))
-            except DecodeError as error:
-                events.append(UndecodableFrame(error.reason, error.excerpt))
-        decoded = received.__dict__["events"] = tuple(events)
-        return decoded
-
-
-@attrs.frozen(slots=False, repr=False)
+@attrs.frozen(repr=False)
 class FramesReceived(_Entry):
     """Frames as they came, one record for each batch that was read.
 
     Attributes:
         connection: The connection's name.
         frames: The text of each frame.
-        events: The frames as typed events, or as an `UndecodableFrame` each. Decoded when first asked for, once.
     """
 
     type: ClassVar[str] = "triplane.frames_received"
-    events: ClassVar = _Events()
     connection: str
     frames: tuple[str, ...]
+
+    @property
+    def events(self) -> tuple[ServerEvent | UndecodableFrame, ...]:
+        """The frames as typed events, or as an `UndecodableFrame` each.
+
+        Decoded anew each time: a log is kept for longer than anybody needs its events. Where several want the same
+        ones at once, that place keeps them for as long, as `engine.feed` does.
+        """
+        events: list[ServerEvent | UndecodableFrame] = []
+        for frame in self.frames:
+            try:
+                events.append(decode_event(frame))
+            except DecodeError as error:
+                events.append(UndecodableFrame(error.reason, error.excerpt))
+        return tuple(events)
 
 
 @attrs.frozen(repr=False)
@@ -433,6 +419,25 @@ class RunEnded(_Entry):
     message: str = ""
 
 
+@attrs.frozen(repr=False)
+class UnknownRecord(_Entry):
+    """A record of a kind, or of a version of a kind, that a newer Triplane has written. It is kept as it is.
+
+    Attributes:
+        kind: Its kind.
+        version: The version of that kind.
+        essential: Whether the run's state depends on it. A log with such a record can be shown and copied, and not
+            be folded or continued: whoever folds it would have a wrong state and not know it.
+        data: Its bytes in the format of the ledger.
+    """
+
+    type: ClassVar[str] = "triplane.unknown_record"
+    kind: str
+    version: int
+    essential: bool
+    data: bytes
+
+
 Body = (
     RunStarted
     | InputAdded
@@ -451,7 +456,11 @@ Body = (
     | ToolFinished
     | LateResultDropped
     | RunEnded
+    | UnknownRecord
 )
+
+# What tells of a run and changes nothing about it. All other kinds are essential, see `UnknownRecord`.
+NOTES: tuple[type, ...] = (DifferencesFound, StillWaiting, ToolProgress, LateResultDropped)
 
 
 @attrs.frozen(repr=False)
@@ -473,4 +482,4 @@ class Record(_Entry):
         """About how many bytes a reader that has not read this entry is behind."""
         if isinstance(self.body, FramesReceived):
             return sum(map(len, self.body.frames))
-        return 256
+        return 256 + (len(self.body.outcome.output) if isinstance(self.body, ToolFinished) else 0)

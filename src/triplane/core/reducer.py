@@ -34,10 +34,12 @@ from .transport import Transport
 from .turn import Steer, TurnAccumulator
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+
+    from triplane.protocol import ServerEvent
 
     from .accumulator import ResponseAccumulator
-    from .records import ForkedFrom, Item, Record
+    from .records import ForkedFrom, Item, Record, UndecodableFrame
     from .turn import SteerState
 
 RunStatus = Literal["new", "waiting", "model", "tools", "completed", "incomplete", "failed", "cancelled"]
@@ -238,8 +240,13 @@ class RunReducer:
             default=("", 0),
         )
 
-    def apply(self, record: Record) -> None:
-        """Fold one record."""
+    def apply(self, record: Record, events: Sequence[ServerEvent | UndecodableFrame] | None = None) -> None:
+        """Fold one record.
+
+        Args:
+            record: The next one of the log.
+            events: For a `FramesReceived` its events, where somebody has decoded them already.
+        """
         if self.is_over:
             return
         body = record.body
@@ -247,7 +254,7 @@ class RunReducer:
             case FramesReceived():
                 self.bytes_down += record.size
                 apply = self.turn.apply
-                for event in body.events:
+                for event in body.events if events is None else events:
                     if apply(event):
                         self._turn_went_on()
             case ToolStarted():

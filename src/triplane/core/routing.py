@@ -20,6 +20,7 @@ from triplane.protocol import (
 )
 
 from .errors import ProtocolViolation
+from .unasked import judge_unasked
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -89,8 +90,8 @@ class Router:
         return len(self._unfinished)
 
     def open(self, stream_id: str, *, asked: bool = False) -> Mailbox:
-        """Begin to keep what comes for a lane."""
-        mailbox = self._mailboxes[stream_id] = Mailbox(stream_id, asked=asked)
+        """Begin to keep what comes for a lane; `asked` if some of an answer has come already."""
+        mailbox = self._mailboxes[stream_id] = Mailbox(stream_id, asked=asked, begun=asked)
         return mailbox
 
     def close(self, mailbox: Mailbox) -> None:
@@ -139,9 +140,12 @@ class Router:
             return ()
         if not mailbox.asked:
             self.dropped += 1
-            if _is_known(frame):
-                mailbox.fault = "stray"
-                return (mailbox,)
+            match judge_unasked(frame):
+                case "violation":
+                    mailbox.fault = "stray"
+                    return (mailbox,)
+                case "retire":
+                    self.retire = True
             return ()
         if address.type in ERROR_TYPES and _detail(frame).code in _RETIRING_CODES:
             self.retire = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -14,6 +15,7 @@ from triplane.core.artifacts import KeepsArtifacts
 from triplane.core.errors import ConfigError, EngineClosed, TriplaneError
 from triplane.core.options import EngineOptions
 from triplane.ledger.memory import MemoryLedger
+from triplane.ledger.sqlite import open_ledger
 from triplane.net.dial import Dialler, Network, TcpNetwork
 from triplane.net.endpoint import Endpoint
 from triplane.net.pool import Pool
@@ -22,7 +24,7 @@ from triplane.tools import Workbench
 
 from .agent import Agent
 from .background import open_background
-from .driver import Driver, Surroundings
+from .driver import Driver
 from .fan_out import FanOutResults, fanned_out
 from .feed import Feed
 from .fork import NO_ORIGIN, Hold, Origin
@@ -31,6 +33,7 @@ from .routing import RoutedLease, Routes
 from .run import Run, driven
 from .run_input import as_items
 from .steering import SteeringSupport
+from .surroundings import Surroundings
 from .warm_up import warm_lanes
 
 if TYPE_CHECKING:
@@ -297,7 +300,7 @@ async def open_engine(
     endpoint: Endpoint | None = None,
     *,
     options: EngineOptions | None = None,
-    ledger: Ledger | None = None,
+    ledger: Ledger | str | os.PathLike[str] | None = None,
     warm: Iterable[Agent] = (),
     network: Network | None = None,
     rng: random.Random | None = None,
@@ -311,7 +314,7 @@ async def open_engine(
     Args:
         endpoint: Where to run, by default what the environment names: see `Endpoint.from_env`.
         options: Limits and deadlines.
-        ledger: Where logs are kept, by default in memory.
+        ledger: Where logs are kept, by default in memory. A path is opened with `open_ledger`, for as long as the engine.
         warm: Agents to warm up on one lane each before the block begins.
         network: How TCP connections are made, for tests and for exotic networks.
         rng: For run ids and the jitter of repeated attempts, for tests.
@@ -319,6 +322,7 @@ async def open_engine(
     Raises:
         ConfigError: There is no endpoint.
         ConnectFailed: A warm-up found no connection.
+        LedgerCorrupt, LedgerFailed: The ledger of that path cannot be opened.
     """
     if not trio.lowlevel.in_trio_run():
         raise ConfigError("Triplane runs on Trio: call this from an async function that trio.run(…) runs")
@@ -334,10 +338,10 @@ async def open_engine(
         )
     source = rng or random.Random()  # noqa: S311  # ids and jitter, no secrets
     dialler = Dialler(network or TcpNetwork(), chosen, rng=source)
-    async with open_background() as background:
+    async with _opened(ledger) as store, open_background() as background:
         connections: _Connections = await background.start(_keep_connections, name="connections")
         pool = Pool(connections.nursery, dialler, chosen, source)
-        engine = Engine(where, chosen, ledger or MemoryLedger(), pool, source)
+        engine = Engine(where, chosen, store, pool, source)
         try:
             await engine._warm_all(list(warm))  # noqa: SLF001
             yield engine
@@ -346,6 +350,16 @@ async def open_engine(
             connections.left.set()
             connections.scope.deadline = trio.current_time() + chosen.close_grace
             engine._close()  # noqa: SLF001  # made for this
+
+
+@asynccontextmanager
+async def _opened(ledger: Ledger | str | os.PathLike[str] | None) -> AsyncIterator[Ledger]:
+    """The ledger that was asked for: opened here if it is a path, and then closed here."""
+    if isinstance(ledger, (str, os.PathLike)):
+        async with open_ledger(ledger) as opened:
+            yield opened
+    else:
+        yield MemoryLedger() if ledger is None else ledger
 
 
 @attrs.frozen(eq=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections import deque
+from contextlib import suppress
 from itertools import count
 from typing import TYPE_CHECKING, final
 
@@ -13,13 +14,16 @@ from triplane.core.records import FramesReceived, RunEnded
 
 if TYPE_CHECKING:
     from triplane.core.records import Body, Record, UndecodableFrame
-    from triplane.core.store import RunLog
+    from triplane.core.store import ClaimedLog
     from triplane.protocol import ServerEvent
 
     RunEvent = ServerEvent | UndecodableFrame | Body
+    Events = tuple[ServerEvent | UndecodableFrame, ...]
 
 
 _TOKENS = count()
+# Of how many batches the events are kept for readers that are nearly up to date; who is further behind decodes anew.
+_KEPT = 64
 
 
 @final
@@ -31,19 +35,31 @@ class Feed:
         max_unread: How many bytes the slowest required reader may be behind before `make_room` waits.
     """
 
-    def __init__(self, log: RunLog, max_unread: int) -> None:
+    def __init__(self, log: ClaimedLog, max_unread: int) -> None:
         self.log = log
         self._max_unread = max_unread
         self._written = 0
         # By token and not by reader: a reader that nobody holds any more must be free to go.
         self._bytes_read: dict[int, int] = {}
         self._caught_up = trio.Event()
+        self._events: dict[int, Events] = {}
 
     def append(self, body: Body) -> Record:
         """Append to the log and wake the readers. Not a checkpoint."""
         record = self.log.append(body)
         self._written += record.size
         return record
+
+    def events_of(self, record: Record, received: FramesReceived) -> Events:
+        """The events of a batch: decoded once for the run and all readers that are about as far. Not a checkpoint."""
+        events = self._events.get(record.sequence)
+        if events is None:
+            events = received.events
+            if self._bytes_read:
+                self._events[record.sequence] = events
+                if len(self._events) > _KEPT:
+                    del self._events[next(iter(self._events))]
+        return events
 
     async def make_room(self) -> None:
         """Return once no required reader is more than `max_unread` bytes behind. A checkpoint only if it waits."""
@@ -63,6 +79,8 @@ class Feed:
     def dismiss(self, token: int) -> None:
         """Wait for this reader no longer. Idempotent. Not a checkpoint."""
         self._bytes_read.pop(token, None)
+        if not self._bytes_read:
+            self._events.clear()
         self._caught_up.set()
 
 
@@ -82,8 +100,10 @@ class Reader:
         self._ended = False
         self._bytes_read = 0
         self._token = next(_TOKENS)
-        self._dismiss = weakref.finalize(self, feed.dismiss, self._token)
-        self._dismiss.atexit = False
+        self._forgotten = weakref.finalize(
+            self, _dismiss_soon, trio.lowlevel.current_trio_token(), feed, self._token
+        )
+        self._forgotten.atexit = False
 
     def __aiter__(self) -> Reader:
         return self
@@ -105,8 +125,9 @@ class Reader:
     async def _fetch(self) -> None:
         self._bytes_read += self._unread
         self._unread = 0
-        self._feed.note(self._token, self._bytes_read)
-        records = self._feed.log.read(self._sequence, 64)
+        if self._forgotten.alive:
+            self._feed.note(self._token, self._bytes_read)
+        records = await self._feed.log.read(self._sequence, 64)
         if not records:
             await self._feed.log.wait(self._sequence)
             return
@@ -115,11 +136,18 @@ class Reader:
             self._unread += record.size
             match record.body:
                 case FramesReceived():
-                    self._events.extend(record.body.events)
+                    self._events.extend(self._feed.events_of(record, record.body))
                 case body:
                     self._events.append(body)
                     self._ended = isinstance(body, RunEnded)
 
     def close(self) -> None:
         """Stop following; the run no longer waits for this reader. Idempotent. Not a checkpoint."""
-        self._dismiss()
+        if self._forgotten.detach() is not None:
+            self._feed.dismiss(self._token)
+
+
+def _dismiss_soon(run: trio.lowlevel.TrioToken, feed: Feed, token: int) -> None:
+    """Dismiss a reader that nobody refers to any more. Whatever thread finds that out, tasks are woken in Trio's."""
+    with suppress(trio.RunFinishedError):
+        run.run_sync_soon(feed.dismiss, token)

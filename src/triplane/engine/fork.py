@@ -121,6 +121,8 @@ class Forking:
         """
         items, head = self._reducer.settled()
         if head is None or not continues:
+            if hold is not None:
+                hold.lift()
             return Origin(items, ForkedFrom(self._run_id))
         origin = ForkedFrom(self._run_id, head.response_id, head.connection, head.length, head.stored)
         return Origin(items, origin, hold)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING, final
 
 import attrs
@@ -102,7 +103,7 @@ class Turn:
         self._lease = lease
         self._options = options
         self._response = ResponseAccumulator(previous_response_id)
-        self._events: list[ServerEvent | UndecodableFrame] = []
+        self._events: deque[ServerEvent | UndecodableFrame] = deque()
         self._broken = False
 
     @property
@@ -127,13 +128,14 @@ class Turn:
             ConnectionLost: The connection ended first.
             Stalled: The server was silent for `first_event_timeout` or `idle_timeout`.
             ProtocolViolation: The server sent something that is not an event.
+            LimitReached: On a shared connection, more was waiting here than may wait; see `EngineOptions.slow_lane`.
         """
         await trio.lowlevel.checkpoint()
         while not self._events:
             if self.is_over:
                 raise StopAsyncIteration
             await self._read()
-        event = self._events.pop(0)
+        event = self._events.popleft()
         if not self._events and (violation := self._violation()) is not None:
             raise violation
         if self._response.error is not None and self._response.status == "error" and not self._events:
@@ -169,6 +171,12 @@ class Turn:
                 raise
             except ConnectFailed as error:
                 error.receipt = attrs.evolve(self._receipt(), next="change")
+                self._broken = True
+                raise
+            except LimitReached as error:
+                # Of what was given up nobody knows how much it was, and there is no log to resume from.
+                next_ = LANE_BOUNDARIES["accepted"].next
+                error.receipt = attrs.evolve(error.receipt, shown=self._response.shown, next=next_)
                 self._broken = True
                 raise
             self._fold(FramesReceived(lane.connection_name, frames).events)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from triplane.core.options import EngineOptions
     from triplane.core.records import Body, Item
     from triplane.core.reducer import RunReducer
-    from triplane.core.store import RunLog
+    from triplane.core.store import ClaimedLog
     from triplane.net.endpoint import Endpoint
     from triplane.net.lane import Lane
 
@@ -97,7 +97,7 @@ class Steering:
         self,
         reducer: RunReducer,
         record: Callable[[Body], None],
-        log: RunLog,
+        log: ClaimedLog,
         options: EngineOptions,
         *,
         support: SteeringSupport,

@@ -34,12 +34,14 @@ if TYPE_CHECKING:
     from triplane.core.outcome import ToolCall
     from triplane.core.records import Body, FramesReceived
     from triplane.core.reducer import RunReducer
-    from triplane.core.store import RunLog
+    from triplane.core.store import ClaimedLog
     from triplane.tools import AgentRunner, Progress, Tool, Workbench
 
     from .agent import Agent
 
 _ID_USED = "The tool was not run: this call has the id of another one, which was run for a response that was given up."
+
+_CALL_DONE = "response.output_item.done"
 
 
 @final
@@ -64,7 +66,7 @@ class ToolCalls:
         agent: Agent,
         run: RunReducer,
         record: Callable[[Body], None],
-        log: RunLog,
+        log: ClaimedLog,
         runner: AgentRunner,
         workbench: Workbench,
     ) -> None:
@@ -96,9 +98,8 @@ class ToolCalls:
 
     def note(self, received: FramesReceived) -> None:
         """Start what has become complete and may start early. Not a checkpoint."""
-        if self._nursery is None or all(
-            event.type != "response.output_item.done" for event in received.events
-        ):
+        # A look at the text: decoding it is somebody else's business.
+        if self._nursery is None or all(_CALL_DONE not in frame for frame in received.frames):
             return
         for call in self._run.turn.calls():
             if self._may_start(call):

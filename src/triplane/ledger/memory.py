@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import time
+from types import MappingProxyType
 from typing import TYPE_CHECKING, final
 
 import trio
 
-from triplane.core.errors import ConfigError
+from triplane.core.errors import ConfigError, LedgerFailed
 from triplane.core.records import Record
 
 from .artifacts import FileArtifacts
+from .following import Follower
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from triplane.core.records import Body
 
@@ -27,6 +29,9 @@ class MemoryLog:
         self._clock = clock
         self._records: list[Record] = []
         self._grown = trio.Event()
+        # The claim that may append, 0 while there is none.
+        self.latest_token = 0
+        self.claimed_by = 0
 
     def __repr__(self) -> str:
         return f"<MemoryLog {self._run_id}: {len(self._records)} records>"
@@ -36,8 +41,13 @@ class MemoryLog:
         """The run."""
         return self._run_id
 
+    @property
+    def records(self) -> tuple[Record, ...]:
+        """All of them, without waiting."""
+        return tuple(self._records)
+
     def append(self, body: Body) -> Record:
-        """See `RunLog.append`."""
+        """Append one record and wake whoever waits for it. Not a checkpoint."""
         record = Record(len(self._records), self._clock(), body)
         self._records.append(record)
         if self._grown.statistics().tasks_waiting:
@@ -45,12 +55,9 @@ class MemoryLog:
             self._grown = trio.Event()
         return record
 
-    async def durable(self) -> None:
-        """Return at once: this store promises nothing beyond the life of its process. A checkpoint."""
-        await trio.lowlevel.checkpoint()
-
-    def read(self, after: int, limit: int = 1_000) -> Sequence[Record]:
+    async def read(self, after: int, limit: int = 1_000) -> Sequence[Record]:
         """See `RunLog.read`."""
+        await trio.lowlevel.checkpoint()
         return self._records[after + 1 : after + 1 + limit]
 
     async def wait(self, after: int) -> None:
@@ -58,6 +65,61 @@ class MemoryLog:
         await trio.lowlevel.checkpoint()
         while len(self._records) <= after + 1:
             await self._grown.wait()
+
+
+@final
+class ClaimedMemoryLog:
+    """The claim to a `MemoryLog`."""
+
+    def __init__(self, log: MemoryLog) -> None:
+        self._log = log
+        log.latest_token += 1
+        log.claimed_by = self._token = log.latest_token
+
+    def __repr__(self) -> str:
+        return f"<ClaimedMemoryLog {self._log!r}>"
+
+    @property
+    def run_id(self) -> str:
+        """The run."""
+        return self._log.run_id
+
+    @property
+    def records(self) -> tuple[Record, ...]:
+        """All of them, without waiting."""
+        return self._log.records
+
+    @property
+    def token(self) -> int:
+        """See `ClaimedLog.token`."""
+        return self._token
+
+    def append(self, body: Body) -> Record:
+        """See `ClaimedLog.append`."""
+        if self._log.claimed_by != self._token:
+            raise LedgerFailed(
+                f"the claim to run {self.run_id} was given back; nothing more can be appended",
+                operation="write",
+                reason="claim_lost",
+            )
+        return self._log.append(body)
+
+    async def durable(self) -> None:
+        """Return at once: this store promises nothing beyond the life of its process. A checkpoint."""
+        await trio.lowlevel.checkpoint()
+
+    def release(self) -> None:
+        """See `ClaimedLog.release`."""
+        if self._log.claimed_by == self._token:
+            self._log.claimed_by = 0
+
+    async def read(self, after: int, limit: int = 1_000) -> Sequence[Record]:
+        """See `RunLog.read`."""
+        return await self._log.read(after, limit)
+
+    async def wait(self, after: int) -> None:
+        """See `RunLog.wait`."""
+        await self._log.wait(after)
 
 
 @final
@@ -81,20 +143,42 @@ class MemoryLedger:
     def __repr__(self) -> str:
         return f"<MemoryLedger: {len(self._logs)} runs>"
 
-    def create(self, run_id: str) -> MemoryLog:
+    @property
+    def logs(self) -> Mapping[str, MemoryLog]:
+        """The logs by run id, in the order in which the runs began, without waiting."""
+        return MappingProxyType(self._logs)
+
+    def create(self, run_id: str) -> ClaimedMemoryLog:
         """See `Ledger.create`."""
         if run_id in self._logs:
             raise ConfigError(f"this ledger already has a run {run_id!r}; every run needs an id of its own")
         log = self._logs[run_id] = MemoryLog(run_id, self._clock)
-        return log
+        return ClaimedMemoryLog(log)
 
-    def open(self, run_id: str) -> MemoryLog:
+    async def claim(self, run_id: str) -> ClaimedMemoryLog:
+        """See `Ledger.claim`."""
+        log = await self.open(run_id)
+        if log.claimed_by:
+            raise LedgerFailed(
+                f"run {run_id} is being driven by an engine of this process; wait for it to end",
+                operation="claim",
+                reason="claimed",
+            )
+        return ClaimedMemoryLog(log)
+
+    async def open(self, run_id: str) -> MemoryLog:
         """See `Ledger.open`."""
+        await trio.lowlevel.checkpoint()
         try:
             return self._logs[run_id]
         except KeyError:
             raise ConfigError(f"this ledger has no run {run_id!r}") from None
 
-    def run_ids(self) -> Sequence[str]:
+    async def run_ids(self) -> Sequence[str]:
         """See `Ledger.run_ids`."""
+        await trio.lowlevel.checkpoint()
         return tuple(self._logs)
+
+    def follow(self, run_id: str, after: int = -1) -> Follower:
+        """See `Ledger.follow`."""
+        return Follower(self, run_id, after)

@@ -84,7 +84,7 @@ class Demultiplexer:
 
         Args:
             stream_id: The lane's name.
-            asked: Whether an answer is expected on it.
+            asked: Whether an answer is expected on it, of which some has come already.
         """
         mailbox = self._router.open(stream_id, asked=asked)
         inbox = self._inboxes[mailbox] = Inbox(self, self._router, mailbox)

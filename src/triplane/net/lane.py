@@ -164,9 +164,9 @@ class Lane:
             frames = await self._connection.receive()
             self._heard_at = trio.current_time()
             request = self.lanes.learn_from(frames)
-            if request is None:
+            if request is None or self.state == "draining":
                 return frames
-            # It was turned down for the lane's name: the model has not seen it.
+            # It was turned down for the lane's name: the model has not seen it, and its holder still wants it.
             await self._connection.send(request)
 
     def since_event(self) -> float | None:

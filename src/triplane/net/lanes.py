@@ -179,8 +179,9 @@ class Lanes:
         lane.become("lose")
         if lane.inbox is not None:
             lane.inbox.close()
-        if self._names >= MAX_NAMES:
-            # It cannot be replaced. A new connection has all names again.
+        if self._names >= MAX_NAMES or not (self._lanes or self.spare):
+            # It cannot be replaced: the names are used up, or so many responses count as in flight that were given up.
+            # A new connection has all of both again.
             self.connection.retire()
         self._on_change()
 
@@ -224,9 +225,10 @@ class Lanes:
             return
         self._is_probe = False
         self._probe = None
-        (lane,) = self._lanes or (None,)
-        if lane is None:
+        if not self.connection.is_usable:
+            # No new lane will be wanted here, and there may be no task any more that could read for this one.
             return
+        (lane,) = self._lanes
         if not has_lanes:
             lane.stream_id = None
             return

@@ -68,6 +68,8 @@ class Place:
     def views(self, live_heads: Collection[str], *, may_dial: bool) -> list[ConnectionView]:
         """The usable connections, as the planner sees them.
 
+        Lanes in use are left out: nobody can be given one, and most of a thousand may be in use.
+
         Args:
             live_heads: The responses that runs which have not ended continue from.
             may_dial: Whether a connection that is cut could be replaced now.
@@ -84,6 +86,7 @@ class Place:
                         caches_live_chain=lane.caches in live_heads,
                     )
                     for lane in lanes
+                    if lane.state != "leased"
                 ),
                 spare=lanes.spare,
                 may_be_cut=may_dial and not lanes.is_shared,

@@ -305,7 +305,8 @@ class Pool:
                 if failure is not None:
                     # Again: a connection that was open and put out at once is no longer among them.
                     self._dials.add(dial)
-                    self._dial_failed(place, failure)
+                    if failure.close is None:
+                        self._dial_failed(place, failure)
                     settled.set()
                     await trio.sleep_until(place.dial_not_before)
                     if self._options.spare_connections and failure.is_transient:

@@ -6,6 +6,7 @@ nothing new: it is closed at the first moment at which nobody waits for an answe
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING, Final, final
 
 import trio
@@ -59,10 +60,13 @@ class Rotation:
         if not self._options.spare_connections or trio.current_time() < place.spares_not_before:
             return 0
         usable = place.usable()
-        idle = sum(lanes.is_idle for lanes in usable)
         room = self._options.max_connections - len(usable) - place.dialling
-        coming = max(0, place.dialling - len(place.queue))
-        return max(0, min(room, self._options.spare_connections - idle - coming))
+        wanted = self._options.spare_connections - max(0, place.dialling - len(place.queue))
+        if room <= 0 or wanted <= 0:
+            return 0
+        # No more are looked at than are wanted: this is asked whenever a lane changes hands.
+        idle = sum(1 for _ in islice((lanes for lanes in usable if lanes.is_idle), wanted))
+        return min(room, wanted - idle)
 
     def _is_missed(self, place: Place, lanes: Lanes) -> bool:
         """Whether somebody will want another connection when this one is gone."""

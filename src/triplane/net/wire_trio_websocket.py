@@ -249,18 +249,21 @@ class _Unread(trio.abc.Stream):
         self._most = most
         self._before_read = before_read
         self._unread = 0
-        self._wanted = False
+        self._wanted = 0
         self._room = trio.Event()
 
     @contextlib.contextmanager
     def wanted(self) -> Iterator[None]:
-        """While somebody waits for a message, of which perhaps only the beginning has been read."""
-        self._wanted = True
+        """While somebody waits for a message, of which perhaps only the beginning has been read.
+
+        For a moment two may wait, when one is cancelled to make way for the other.
+        """
+        self._wanted += 1
         self._room.set()
         try:
             yield
         finally:
-            self._wanted = False
+            self._wanted -= 1
 
     def took(self, size: int) -> None:
         """A message of so many bytes has found its reader."""

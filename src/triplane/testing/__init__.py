@@ -7,6 +7,8 @@ import. What they yield, and what other test runners can use:
 from .cassettes import LocalCassette as LocalCassette
 from .cassettes import start_cassette as start_cassette
 from .expectations import Pattern as Pattern
+from .ledgers import LEDGER_CHECKS as LEDGER_CHECKS
+from .ledgers import OpenStore as OpenStore
 from .local import FaultControl as FaultControl
 from .local import LocalServer as LocalServer
 from .open import MemoryNetwork as MemoryNetwork

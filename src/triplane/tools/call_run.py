@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from typing import TYPE_CHECKING, Any, Protocol, final
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from .tool import Tool
 
 _LONGEST_DELAY = 30.0
+_no_scope = contextlib.suppress(*())  # catches nothing, as a scope that nobody cancels
 _NEVER_STARTED = "The call was cancelled before it started."
 
 
@@ -98,6 +100,7 @@ class CallRun:
         call: The call.
         tools: The tools there are, by name.
         setting: Where.
+        is_alone: Whether nobody will `cancel` it: that saves a scope.
 
     Attributes:
         outcome: What became of it, None before that is known.
@@ -108,7 +111,9 @@ class CallRun:
             model's mistakes.
     """
 
-    def __init__(self, call: ToolCall, tools: Mapping[str, Tool], setting: Setting) -> None:
+    def __init__(
+        self, call: ToolCall, tools: Mapping[str, Tool], setting: Setting, *, is_alone: bool = False
+    ) -> None:
         self.call = call
         self.tool = tools.get(call.name)
         self.outcome: ToolOutcome | None = None
@@ -118,7 +123,7 @@ class CallRun:
         self.on_failure: Callable[[CallRun], object] | None = None
         self._tools = tools
         self._setting = setting
-        self._scope = trio.CancelScope()
+        self._scope = None if is_alone else trio.CancelScope()
         self._unwanted = ""
         self._queued: float | None = None
         self._started: float | None = None
@@ -145,6 +150,7 @@ class CallRun:
         Args:
             why: A sentence for the model.
         """
+        assert self._scope is not None
         self._unwanted = why
         self._scope.cancel(reason=why)
 
@@ -156,7 +162,7 @@ class CallRun:
             BaseException: What the tool raised that is not an `Exception`.
         """
         try:
-            with self._scope:
+            with self._scope or _no_scope:
                 # Whoever is cancelled already starts nothing.
                 await trio.lowlevel.checkpoint()
                 self.outcome = await self._outcome()
@@ -191,8 +197,12 @@ class CallRun:
         # Whoever waits for this goes on once this task waits itself.
         self.in_line.set()
         for limiter in self._setting.workbench.places(tool):
-            # Not on behalf of the task: a tool that runs an agent has calls in the same one.
-            await limiter.acquire_on_behalf_of(self)
+            # Not on behalf of the task: a tool that runs an agent has calls in the same one. A free place costs no turn
+            # of the scheduler; where others wait there is none, so nobody is overtaken.
+            try:
+                limiter.acquire_on_behalf_of_nowait(self)
+            except trio.WouldBlock:
+                await limiter.acquire_on_behalf_of(self)
             self._held.append(limiter)
         key = idempotency_key(self._setting.run_id, call.call_id)
         await observer.starting(call, tool, key)
@@ -306,28 +316,31 @@ class CallRun:
             finally:
                 output.close()
         produced, kept = rendered.bytes_produced, rendered.bytes_kept
-        return attrs.evolve(
-            self._ended("ok" if kept == produced else "truncated", rendered.text),
-            bytes_produced=produced,
-            bytes_kept=kept,
-            content=rendered.content,
-        )
+        return self._ended("ok" if kept == produced else "truncated", rendered.text, None, rendered)
 
-    def _ended(self, kind: OutcomeKind, text: str, reason: FailureReason | None = None) -> ToolOutcome:
-        """The outcome of a call whose code ran."""
+    def _ended(
+        self,
+        kind: OutcomeKind,
+        text: str,
+        reason: FailureReason | None = None,
+        rendered: results.Rendered | None = None,
+    ) -> ToolOutcome:
+        """The outcome of a call whose code ran. What it produced is what was `rendered`, else what was written."""
         assert self._started is not None
         assert self._queued is not None
         output = self._output
+        measured = rendered or output
         return ToolOutcome(
             kind,
             text,
             reason,
             trio.current_time() - self._started,
-            0 if output is None else output.bytes_produced,
-            0 if output is None else output.bytes_kept,
+            0 if measured is None else measured.bytes_produced,
+            0 if measured is None else measured.bytes_kept,
             queue_seconds=self._started - self._queued,
             attempts=self._attempts,
             artifact=None if output is None else output.artifact_id,
+            content=None if rendered is None else rendered.content,
         )
 
     def _unfinished(self, error: BaseException | None) -> ToolOutcome:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import AsyncIterator, Callable
-from contextlib import aclosing
+from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
 from typing import Any, Protocol
 
 import attrs
@@ -117,7 +117,9 @@ class WrongPieceError(Exception):
 
 async def _stream(pieces: AsyncIterator[Any], production: Production) -> None:
     output = production.output
-    closing = aclosing(pieces) if inspect.isasyncgen(pieces) else _nothing_to_close()
+    closing: AbstractAsyncContextManager[object] = nullcontext()
+    if inspect.isasyncgen(pieces):
+        closing = aclosing(pieces)
     async with closing:
         async for piece in pieces:
             if isinstance(piece, str | bytes | bytearray | memoryview):
@@ -132,11 +134,3 @@ async def _stream(pieces: AsyncIterator[Any], production: Production) -> None:
                 )
     output.write("")
     await trio.lowlevel.checkpoint()
-
-
-class _nothing_to_close:  # noqa: N801  (as `contextlib.nullcontext` is)
-    async def __aenter__(self) -> None:
-        await trio.lowlevel.checkpoint()
-
-    async def __aexit__(self, *_: object) -> None:
-        await trio.lowlevel.checkpoint()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 import attrs
@@ -81,7 +81,7 @@ class FailurePolicy:
     siblings: Siblings = "continue"
 
 
-DEFAULTS: ToolOptions = {
+DEFAULTS: Mapping[str, Any] = {
     "timeout": 60.0,
     "max_output": MAX_OUTPUT,
     "max_artifact": MAX_ARTIFACT,
@@ -98,7 +98,7 @@ DEFAULTS: ToolOptions = {
 }
 
 
-def checked(name: str, given: ToolOptions) -> ToolOptions:
+def checked(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
     """All options, the defaults filled in.
 
     Args:
@@ -113,7 +113,7 @@ def checked(name: str, given: ToolOptions) -> ToolOptions:
         raise ConfigError(
             f"tool {name!r} has no option {unknown[0]!r}; the options are: {', '.join(sorted(DEFAULTS))}"
         )
-    options: ToolOptions = {**DEFAULTS, **given}
+    options = {**DEFAULTS, **given}
     _check_numbers(name, options)
     _check_words(name, options)
     effect, retries = options["effect"], options["retries"]
@@ -131,9 +131,9 @@ def checked(name: str, given: ToolOptions) -> ToolOptions:
     return options
 
 
-def _check_numbers(name: str, options: ToolOptions) -> None:
+def _check_numbers(name: str, options: Mapping[str, Any]) -> None:
     def check(option: str, *, whole: bool, least: float, above: bool = False, words: str) -> None:
-        value: Any = options[option]  # type: ignore[literal-required]
+        value: Any = options[option]
         kinds = (int,) if whole else (int, float)
         fits = isinstance(value, kinds) and not isinstance(value, bool) and not math.isnan(value)
         if not fits or value < least or (above and value == least):
@@ -148,9 +148,9 @@ def _check_numbers(name: str, options: ToolOptions) -> None:
     check("max_concurrency", whole=options["max_concurrency"] != math.inf, least=1, words=calls)
 
 
-def _check_words(name: str, options: ToolOptions) -> None:
+def _check_words(name: str, options: Mapping[str, Any]) -> None:
     def check(option: str, choices: Sequence[Any], words: str) -> None:
-        value: Any = options[option]  # type: ignore[literal-required]
+        value: Any = options[option]
         if value not in choices:
             raise ConfigError(f"{option} of tool {name!r} is {value!r}; use {words}")
 

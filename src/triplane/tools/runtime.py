@@ -76,12 +76,13 @@ async def run_calls(
     """
     setting = Setting(run_id=run_id, engine=engine, observer=observer, workbench=workbench or Workbench())
     begun = {} if begun is None else begun
-    runs = [begun.get(call.call_id) or CallRun(call, tools, setting) for call in calls]
+    is_alone = len(calls) == 1
+    runs = [begun.get(call.call_id) or CallRun(call, tools, setting, is_alone=is_alone) for call in calls]
     fresh = [run for run in runs if run.call.call_id not in begun]
     siblings = _Siblings(runs, policy)
     if not runs:
         await trio.lowlevel.checkpoint()
-    elif len(runs) == 1 and fresh:
+    elif is_alone and fresh:
         await runs[0].run()
     else:
         await _run_all(fresh)

@@ -1,0 +1,387 @@
+"""The ledger on disk: one SQLite file for any number of runs, processes and viewers."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from contextlib import asynccontextmanager, suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar, final, get_args
+
+import trio
+
+from triplane.core.errors import ConfigError, LedgerFailed, TriplaneError
+
+from .chain import seed
+from .following import Follower
+from .owner import new_owner
+from .sqlite_claims import remove_run, take_claim
+from .sqlite_file import Sync, all_runs, check_path, find_run, open_file, open_reader, trouble
+from .sqlite_log import SqliteLog, StoredLog
+from .sqlite_writer import Claim, Entry, Writer
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Sequence
+
+    from triplane.core.errors import LedgerOperation
+    from triplane.core.records import Body
+    from triplane.core.store import RunLog
+
+    from .sqlite_file import RunRow
+    from .sqlite_writer import Outcome
+
+T = TypeVar("T")
+
+# How often the file is looked at for what other processes append, in seconds.
+_POLL = 0.05
+# How many read the file at once, each in a thread.
+_READERS = 4
+# While the file cannot be written, appending goes on until so many records wait.
+_MOST_UNWRITTEN = 100_000
+# On top of `busy_timeout`, for the last group and the claims.
+_CLOSE_GRACE = 5.0
+
+
+@final
+class SqliteLedger:
+    """Logs in a file. Made by `open_ledger`; usable from any task of that Trio run."""
+
+    def __init__(
+        self,
+        path: str,
+        *,
+        sync: Sync,
+        busy_timeout: float,
+        claim_seconds: float,
+        redact: Callable[[Body], Body] | None,
+        clock: Callable[[], float],
+    ) -> None:
+        self.path = path
+        self.redact = redact
+        self.clock = clock
+        self.changed = trio.Event()
+        self._busy_timeout = busy_timeout
+        self._token = trio.lowlevel.current_trio_token()
+        self.writer = Writer(
+            path, sync, busy_timeout, claim_seconds, new_owner(), clock, self._note, self._token
+        )
+        self._process = os.getpid()
+        self._closed = False
+        # By claim for what the writing thread reports, by run for whoever wants to read.
+        self._claims: dict[Claim, SqliteLog] = {}
+        self._logs: dict[str, SqliteLog] = {}
+        self._enqueued = 0
+        self._written = 0
+        self._tried = 0
+        self._failure: TriplaneError | None = None
+        self._rung = False
+        self._settled = trio.Event()
+        self._over = trio.Event()
+        self._limiter = trio.CapacityLimiter(_READERS)
+        self._idle: list[sqlite3.Connection] = []
+        self._watcher: sqlite3.Connection | None = None
+        self._version: int | None = None
+        self._watching = False
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else f"{len(self._claims)} runs claimed"
+        return f"<SqliteLedger {self.path}: {state}>"
+
+    def create(self, run_id: str) -> SqliteLog:
+        """See `Ledger.create`. A run of that id that another process has begun is met by `durable`."""
+        self._check_open("write")
+        if not isinstance(run_id, str) or not run_id or not run_id.isprintable() or len(run_id) > 200:
+            raise ConfigError(f"a run's id is 1 to 200 printable characters, not {run_id!r:.100}")
+        if run_id in self._logs:
+            raise ConfigError(f"this ledger already has a run {run_id!r}; every run needs an id of its own")
+        return self._log(Claim(run_id, 1, self.clock()), 0, seed(run_id))
+
+    async def claim(self, run_id: str) -> SqliteLog:
+        """See `Ledger.claim`.
+
+        The claim of an engine that is known to be dead, since it ran on this machine, counts for nothing.
+        """
+        take = partial(take_claim, self.writer, run_id=run_id)
+        claim, run = await self.ask(take, "claim", undo=lambda taken: self._give_back(taken[0]))
+        return self._log(claim, run.records, run.head)
+
+    async def open(self, run_id: str) -> RunLog:
+        """See `Ledger.open`."""
+        live = self._logs.get(run_id)
+        if live is not None:
+            await trio.lowlevel.checkpoint()
+            return live
+        await self.look(partial(find_run, run_id=run_id))
+        return StoredLog(self, run_id)
+
+    async def run_ids(self) -> Sequence[str]:
+        """See `Ledger.run_ids`. Runs that were begun a moment ago may not be there yet."""
+        return tuple(run.run_id for run in await self.runs())
+
+    async def runs(self) -> Sequence[RunRow]:
+        """What the file says of each run, in the order in which they began. A checkpoint."""
+        return await self.look(all_runs)
+
+    def follow(self, run_id: str, after: int = -1) -> Follower:
+        """See `Ledger.follow`."""
+        return Follower(self, run_id, after)
+
+    async def remove(self, run_id: str) -> None:
+        """Delete a run for good. A checkpoint.
+
+        Raises:
+            ConfigError: There is no such run.
+            LedgerFailed: Somebody has the claim to it, or the file could not be written.
+        """
+        await self.ask(partial(remove_run, self.writer, run_id=run_id), "write")
+
+    # What follows is for the logs and for upkeep.
+
+    def check_writable(self) -> None:
+        """Raise if nothing can be appended now."""
+        self._check_open("write")
+        if self._failure is not None and self._enqueued - self._written > _MOST_UNWRITTEN:
+            raise self._failure.again()
+
+    def enqueue(self, entry: Entry) -> int:
+        """Give something to the writing thread; returns its ticket for `written`. Not a checkpoint."""
+        self.writer.entries.append(entry)
+        self._enqueued += 1
+        if not self._rung:
+            self._rung = True
+            self.writer.ring("soon")
+        return self._enqueued
+
+    def release(self, claim: Claim) -> int:
+        """Have a claim given back after everything that was appended with it."""
+        if self._closed:
+            return self._enqueued
+        return self.enqueue(Entry(claim, None))
+
+    async def written(self, ticket: int) -> None:
+        """Return once what has this ticket is in the file. A checkpoint only if it waits.
+
+        Raises:
+            LedgerFailed, LedgerCorrupt: An attempt to write it has failed. It is tried again with the next one.
+        """
+        while self._written < ticket:
+            self._check_open("write")
+            settled = self._settled
+            self.writer.ring("now")
+            await settled.wait()
+            if self._written < ticket <= self._tried and self._failure is not None:
+                raise self._failure.again()
+
+    async def look(self, work: Callable[[sqlite3.Connection, str], T]) -> T:
+        """Have something read in a thread, with a connection of its own. A checkpoint."""
+        self._check_open("read")
+
+        def in_thread() -> T:
+            with trouble(self.path, "read"):
+                try:
+                    connection = self._idle.pop()
+                except IndexError:
+                    connection = open_reader(self.path, self._busy_timeout)
+                try:
+                    found = work(connection, self.path)
+                except BaseException:
+                    connection.close()
+                    raise
+                self._idle.append(connection)
+                return found
+
+        return await trio.to_thread.run_sync(in_thread, limiter=self._limiter)
+
+    async def until(self, changed: trio.Event) -> None:
+        """Return once the file has changed since `changed` was its event, or may have. A checkpoint.
+
+        One of those who wait looks at the file for all of them.
+        """
+        if self._watching:
+            await changed.wait()
+            return
+        self._watching = True
+        try:
+            while not changed.is_set():
+                await trio.sleep(_POLL)
+                self._check_open("read")
+                version = await trio.to_thread.run_sync(self._file_version, limiter=self._limiter)
+                if version != self._version:
+                    self._version = version
+                    break
+        finally:
+            # If this one was cancelled, another one has to look.
+            self._watching = False
+            self.changed.set()
+            self.changed = trio.Event()
+
+    def _file_version(self) -> int:
+        """A number that changes whenever anybody else changes the file. Called in a thread."""
+        with trouble(self.path, "read"):
+            if self._watcher is None:
+                self._watcher = open_reader(self.path, self._busy_timeout)
+            version: int = self._watcher.execute("PRAGMA data_version").fetchone()[0]
+            return version
+
+    def _log(self, claim: Claim, records: int, head: bytes) -> SqliteLog:
+        log = self._claims[claim] = self._logs[claim.run_id] = SqliteLog(self, claim, records, head)
+        return log
+
+    def _give_back(self, claim: Claim) -> None:
+        if not self._closed:
+            self.enqueue(Entry(claim, None))
+
+    def _check_open(self, operation: LedgerOperation) -> None:
+        if self._closed:
+            words = f"the ledger {self.path!r} was left; open it again with triplane.open_ledger"
+            raise LedgerFailed(words, path=self.path, operation=operation, reason="closed")
+        if os.getpid() != self._process:
+            words = (
+                f"the ledger {self.path!r} was opened by process {self._process}, of which this one is a fork;"
+                " open it in the process that uses it"
+            )
+            raise LedgerFailed(words, path=self.path, operation=operation, reason="forked")
+
+    async def ask(
+        self,
+        work: Callable[[sqlite3.Connection], T],
+        operation: LedgerOperation,
+        undo: Callable[[T], None] = lambda _value: None,
+    ) -> T:
+        """Have something done by the writing thread. A checkpoint; if cancelled, it is undone once it is done."""
+        await trio.lowlevel.checkpoint()
+        self._check_open(operation)
+        answered = trio.Event()
+        answer: list[T] = []
+        failures: list[BaseException] = []
+        waiting = True
+
+        def job() -> None:
+            try:
+                with trouble(self.path, operation):
+                    answer.append(work(self.writer.connection()))
+            except BaseException as failure:  # noqa: BLE001  # raised where it was asked for
+                failures.append(failure)
+            with suppress(trio.RunFinishedError):
+                self._token.run_sync_soon(reply)
+
+        def reply() -> None:
+            answered.set()
+            if not waiting and answer:
+                undo(answer[0])
+
+        self.writer.ask(job)
+        try:
+            await answered.wait()
+        finally:
+            waiting = False
+        if failures:
+            raise failures[0]
+        return answer[0]
+
+    def _note(self, outcome: Outcome) -> None:
+        """Take note of what the writing thread has done. Called in Trio's thread."""
+        self._written = outcome.written
+        self._tried = outcome.tried
+        self._failure = outcome.failure
+        for claim, last in outcome.last.items():
+            if claim in self._claims:
+                self._claims[claim].note_written(last)
+        for claim, failure in outcome.lost.items():
+            if claim in self._claims:
+                self._claims[claim].note_lost(failure)
+        for claim in outcome.over:
+            log = self._claims.pop(claim, None)
+            if log is not None and self._logs.get(claim.run_id) is log:
+                del self._logs[claim.run_id]
+        settled, self._settled = self._settled, trio.Event()
+        settled.set()
+        if outcome.is_last:
+            self._over.set()
+        self._rung = self._enqueued > outcome.tried
+        if self._rung:
+            self.writer.ring("soon")
+
+    async def _open(self, sync: Sync) -> None:
+        connection = await trio.to_thread.run_sync(open_file, self.path, sync, self._busy_timeout)
+        self.writer.start(connection)
+
+    async def _close(self) -> None:
+        """Write what is left, give the claims back and end the thread, as far as that is possible in time."""
+        self._closed = True
+        self.writer.ring("stop")
+        with trio.CancelScope(shield=True, relative_deadline=self._busy_timeout + _CLOSE_GRACE):
+            await self._over.wait()
+        connections: list[Any] = [*self._idle, self._watcher]
+        self._idle.clear()
+        for connection in connections:
+            if connection is not None:
+                with suppress(sqlite3.Error):
+                    connection.close()
+        settled, self._settled = self._settled, trio.Event()
+        settled.set()
+
+    def _raise_if_unwritten(self) -> None:
+        left = self._enqueued - self._written
+        if left:
+            raise self._failure or LedgerFailed(
+                f"the ledger {self.path!r} could not write its last {left} records in time",
+                path=self.path,
+                operation="write",
+                reason="io",
+            )
+
+
+@asynccontextmanager
+async def open_ledger(
+    path: str | os.PathLike[str],
+    *,
+    sync: Sync = "normal",
+    busy_timeout: float = 10.0,
+    claim_seconds: float = 15.0,
+    redact: Callable[[Body], Body] | None = None,
+    clock: Callable[[], float] = time.time,
+) -> AsyncIterator[SqliteLedger]:
+    """Open a ledger on disk for as long as the block lasts. Several processes may have one file open.
+
+    Entering and leaving are checkpoints. Leaving writes what is still in memory and gives all claims back, also when
+    the block is cancelled or raises; it takes `busy_timeout` and five seconds at most.
+
+    Args:
+        path: The file. It is made if there is none, readable and writable by its user alone.
+        sync: What `durable` promises. ``"normal"``: what was written survives the death of the process; a power failure
+            may cost the latest records, and never more than those. ``"full"``: it survives a power failure too, if the
+            disk does what it says. ``"off"``: it survives the death of the process, but a power failure may cost the
+            file.
+        busy_timeout: How many seconds to wait for other processes that write to the file.
+        claim_seconds: How long after its last sign of life an engine on another machine counts as dead. One on this
+            machine is known to be dead at once.
+        redact: Given each record's body before it is written, returns what is written instead: a body of the same
+            class. Whoever reads the log, now or later, sees only that.
+        clock: Gives the wall-clock time for records and claims, in seconds since 1970.
+
+    Raises:
+        ConfigError: No file can be at that path, or an argument is not what it should be.
+        LedgerCorrupt: The file is something else, is damaged, or is of a newer format.
+        LedgerFailed: The file cannot be opened; on leaving: something that was appended could not be written.
+    """
+    if sync not in get_args(Sync):
+        raise ConfigError(f'sync must be "normal", "full" or "off", not {sync!r}')
+    for name, value in (("busy_timeout", busy_timeout), ("claim_seconds", claim_seconds)):
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0.01 <= value <= 86_400:
+            raise ConfigError(f"{name} must be from 0.01 to 86400 seconds, not {value!r}")
+    ledger = SqliteLedger(
+        check_path(path),
+        sync=sync,
+        busy_timeout=busy_timeout,
+        claim_seconds=claim_seconds,
+        redact=redact,
+        clock=clock,
+    )
+    await ledger._open(sync)  # noqa: SLF001  # made for this
+    try:
+        yield ledger
+    finally:
+        await ledger._close()  # noqa: SLF001
+    ledger._raise_if_unwritten()  # noqa: SLF001

@@ -1,0 +1,168 @@
+"""One run's log on disk: in the hands of the one who appends to it, and for everybody else."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, final
+
+import trio
+
+from triplane.core.errors import LedgerFailed
+from triplane.core.records import Record
+
+from .chain import link
+from .sqlite_file import find_run, read_run
+from .sqlite_writer import Entry
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Sequence
+
+    from triplane.core.records import Body
+
+    from .sqlite import SqliteLedger
+    from .sqlite_writer import Claim
+
+# How many bytes of records that are in the file stay in memory for readers; who is further behind reads the file.
+_TAIL = 256 * 1024
+
+
+@final
+class SqliteLog:
+    """A log with the claim to it. Made by `SqliteLedger.create` and `SqliteLedger.claim`."""
+
+    def __init__(self, ledger: SqliteLedger, claim: Claim, records: int, head: bytes) -> None:
+        self._ledger = ledger
+        self._claim = claim
+        self._next = records
+        self._head = head
+        # The newest records; the first of them is number `_first`.
+        self._tail: list[Record] = []
+        self._first = records
+        self._bytes = 0
+        self._ticket = 0
+        self._released = False
+        self._failure: LedgerFailed | None = None
+        self._grown = trio.Event()
+
+    def __repr__(self) -> str:
+        return f"<SqliteLog {self.run_id}: {self._next} records, {len(self._tail)} of them in memory>"
+
+    @property
+    def run_id(self) -> str:
+        """The run."""
+        return self._claim.run_id
+
+    @property
+    def token(self) -> int:
+        """See `ClaimedLog.token`."""
+        return self._claim.token
+
+    def append(self, body: Body) -> Record:
+        """See `ClaimedLog.append`.
+
+        Whoever reads the log gets what `redact` made of the record; only the caller gets back what was given.
+        """
+        ledger = self._ledger
+        if self._failure is not None:
+            raise self._failure.again()
+        if self._released:
+            words = f"the claim to run {self.run_id} was given back; nothing more can be appended"
+            raise LedgerFailed(words, path=ledger.path, operation="write", reason="claim_lost")
+        ledger.check_writable()
+        at = ledger.clock()
+        kept = body if ledger.redact is None else ledger.redact(body)
+        row = link(self._head, self._next, at, kept)
+        record = Record(self._next, at, kept)
+        self._tail.append(record)
+        self._bytes += record.size
+        self._head = row.digest
+        self._next += 1
+        self._ticket = ledger.enqueue(Entry(self._claim, row))
+        if self._grown.statistics().tasks_waiting:
+            self._grown.set()
+            self._grown = trio.Event()
+        return record if kept is body else Record(record.sequence, at, body)
+
+    async def durable(self) -> None:
+        """See `ClaimedLog.durable`."""
+        await trio.lowlevel.checkpoint()
+        await self._ledger.written(self._ticket)
+        if self._failure is not None:
+            raise self._failure.again()
+
+    def release(self) -> None:
+        """See `ClaimedLog.release`."""
+        if not self._released:
+            self._released = True
+            self._ticket = self._ledger.release(self._claim)
+
+    async def read(self, after: int, limit: int = 1_000) -> Sequence[Record]:
+        """See `RunLog.read`."""
+        if after + 1 >= self._first:
+            await trio.lowlevel.checkpoint()
+            start = after + 1 - self._first
+            # The tail may have been cut meanwhile.
+            if start >= 0 and after + 1 >= self._first:
+                return self._tail[start : start + limit]
+        return await self._ledger.look(partial(_read, run_id=self.run_id, after=after, limit=limit))
+
+    async def wait(self, after: int) -> None:
+        """See `RunLog.wait`."""
+        await trio.lowlevel.checkpoint()
+        while self._next <= after + 1:
+            await self._grown.wait()
+
+    def note_written(self, last: int) -> None:
+        """Records up to this one are in the file: keep no more of them than readers will soon want."""
+        if self._bytes <= 2 * _TAIL:
+            return
+        count = 0
+        for record in self._tail:
+            if record.sequence > last or self._bytes <= _TAIL:
+                break
+            self._bytes -= record.size
+            count += 1
+        del self._tail[:count]
+        self._first += count
+
+    def note_lost(self, failure: LedgerFailed) -> None:
+        """Nothing that is appended will be written any more."""
+        self._failure = failure
+
+
+@final
+class StoredLog:
+    """A log for reading, whoever appends to it."""
+
+    def __init__(self, ledger: SqliteLedger, run_id: str) -> None:
+        self._ledger = ledger
+        self._run_id = run_id
+
+    def __repr__(self) -> str:
+        return f"<StoredLog {self._run_id} in {self._ledger.path}>"
+
+    @property
+    def run_id(self) -> str:
+        """The run."""
+        return self._run_id
+
+    async def read(self, after: int, limit: int = 1_000) -> Sequence[Record]:
+        """See `RunLog.read`."""
+        return await self._ledger.look(partial(_read, run_id=self._run_id, after=after, limit=limit))
+
+    async def wait(self, after: int) -> None:
+        """See `RunLog.wait`. Looks at the file 20 times a second, together with all others who wait."""
+        while True:
+            changed = self._ledger.changed
+            if await self._ledger.look(partial(_count, run_id=self._run_id)) > after + 1:
+                return
+            await self._ledger.until(changed)
+
+
+def _read(connection: sqlite3.Connection, path: str, *, run_id: str, after: int, limit: int) -> list[Record]:
+    return read_run(connection, path, run_id, after, limit)[1]
+
+
+def _count(connection: sqlite3.Connection, path: str, *, run_id: str) -> int:
+    return find_run(connection, path, run_id).records

@@ -1,0 +1,360 @@
+"""The one thread of a ledger that writes: what all runs have appended goes into the file in groups.
+
+A commit costs about as much for a hundred records as for one, and so does telling Trio about it. So the thread takes
+whatever is there when it begins, and what is appended meanwhile is the next group. It begins when somebody waits for
+durability, or else a moment after something was appended.
+
+The loop's side appends to `Writer.entries` and rings; the thread answers with one `Outcome` for each attempt. Nothing
+else is shared.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from collections import deque
+from contextlib import suppress
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any, Literal, final
+
+import attrs
+import trio
+
+from triplane.core.errors import LedgerFailed, TriplaneError
+
+from .chain import Row
+from .sqlite_file import open_file, run_base, transaction, trouble
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from .sqlite_file import Sync
+
+    Order = Literal["soon", "now", "stop"]
+
+# How long something that nobody waits for may stay in memory alone.
+LINGER = 0.05
+# A group is at most so many rows, since others who share the file wait for as long as it takes.
+_GROUP = 5_000
+# So many rows for each INSERT. Every statement lets go of the interpreter, and under load it takes long to get it back.
+_AT_ONCE = (64, 16, 4, 1)
+
+
+@attrs.define(eq=False)
+class Claim:
+    """A claim as the thread sees it: only the thread changes it once it is here.
+
+    Attributes:
+        run_id: The run.
+        token: The claim's token.
+        began: When the run began, for the file.
+        run: The run's number in the file, None while it is not there.
+        is_lost: Whether somebody else has the run; nothing more is written with it.
+    """
+
+    run_id: str
+    token: int
+    began: float
+    run: int | None = None
+    is_lost: bool = False
+
+
+@attrs.frozen
+class Entry:
+    """Something for the thread to write: a record, or that a claim is given back."""
+
+    claim: Claim
+    row: Row | None
+
+
+@attrs.frozen
+class Outcome:
+    """What came of one attempt.
+
+    Attributes:
+        tried: How many entries there had been in all when it began.
+        written: How many of them are in the file now, or never will be.
+        last: For each claim with something written, the sequence number of the last such record.
+        lost: Claims that no longer count, each with why.
+        over: Claims that were given back, or are lost.
+        failure: Why the attempt failed, else None.
+        is_last: Whether the thread has ended.
+    """
+
+    tried: int
+    written: int
+    last: dict[Claim, int] = attrs.field(factory=dict)
+    lost: dict[Claim, LedgerFailed] = attrs.field(factory=dict)
+    over: tuple[Claim, ...] = ()
+    failure: TriplaneError | None = None
+    is_last: bool = False
+
+
+@attrs.define
+class _Done:
+    """What one transaction has done, to be noted once it is committed."""
+
+    last: dict[Claim, int] = attrs.field(factory=dict)
+    lost: dict[Claim, LedgerFailed] = attrs.field(factory=dict)
+    runs: dict[Claim, int] = attrs.field(factory=dict)
+    over: list[Claim] = attrs.field(factory=list)
+
+
+@final
+class Writer:
+    """The thread and what it needs.
+
+    Args:
+        path: The file, which exists.
+        sync: See `open_ledger`.
+        busy_timeout: See `open_ledger`.
+        claim_seconds: How long a claim lasts without being renewed.
+        owner: Who this is, in claims.
+        clock: Wall-clock seconds.
+        report: Called in Trio's thread with each outcome.
+        token: That thread.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        sync: Sync,
+        busy_timeout: float,
+        claim_seconds: float,
+        owner: str,
+        clock: Callable[[], float],
+        report: Callable[[Outcome], None],
+        token: trio.lowlevel.TrioToken,
+    ) -> None:
+        self.path = path
+        self.owner = owner
+        self.clock = clock
+        self.claim_seconds = claim_seconds
+        self.entries: deque[Entry] = deque()
+        self._sync: Sync = sync
+        self._busy_timeout = busy_timeout
+        self._report = report
+        self._token = token
+        self._bell: SimpleQueue[Order] = SimpleQueue()
+        self._jobs: deque[Callable[[], None]] = deque()
+        self._taken = 0
+        self._written = 0
+        self._unwritten: list[Entry] = []
+        self._claims: dict[Claim, None] = {}
+        self._renewed = 0.0
+        self._connection: sqlite3.Connection | None = None
+        self._thread = threading.Thread(target=self._work, name=f"ledger {path}", daemon=True)
+
+    def start(self, connection: sqlite3.Connection) -> None:
+        """Start the thread, which takes the connection over."""
+        self._connection = connection
+        self._thread.start()
+
+    def ring(self, order: Order) -> None:
+        """Say that there is something to do. Called in Trio's thread; never blocks."""
+        self._bell.put(order)
+
+    def ask(self, job: Callable[[], None]) -> None:
+        """Have something else done between two groups, in the thread. It must not raise."""
+        self._jobs.append(job)
+        self._bell.put("now")
+
+    def adopt(self, claim: Claim) -> None:
+        """Renew a claim from now on. Called in the thread."""
+        self._claims[claim] = None
+
+    def connection(self) -> sqlite3.Connection:
+        """The connection, opened anew if it was given up. Called in the thread.
+
+        Raises:
+            LedgerCorrupt, LedgerFailed: It cannot be opened.
+        """
+        if self._connection is None:
+            self._connection = open_file(self.path, self._sync, self._busy_timeout)
+        return self._connection
+
+    def give_up_connection(self) -> None:
+        """Close it: after an error nobody knows what SQLite still remembers of the file."""
+        if self._connection is not None:
+            with suppress(sqlite3.Error):
+                self._connection.close()
+            self._connection = None
+
+    def _work(self) -> None:
+        stopping = False
+        while not stopping:
+            stopping = self._wait()
+            while self._jobs:
+                self._jobs.popleft()()
+            while (
+                (self.entries or self._unwritten)
+                and self._attempt()
+                and (stopping or len(self.entries) > _GROUP)
+            ):
+                pass
+            if time.monotonic() - self._renewed > self.claim_seconds / 3:
+                self._renew()
+        # What failed has been tried; the claims of whoever did not release them go back all the same.
+        with suppress(TriplaneError), trouble(self.path, "write"):
+            connection = self.connection()
+            for claim in self._claims:
+                if claim.run is not None:
+                    _give_back(connection, claim.run, claim.token)
+        self.give_up_connection()
+        self._tell(Outcome(self._taken, self._written, is_last=True))
+
+    def _wait(self) -> bool:
+        """Wait until there is something to do. Returns whether that is to stop."""
+        orders: set[Order] = set()
+        with suppress(Empty):
+            orders.add(self._bell.get(timeout=self.claim_seconds / 3))
+            if orders == {"soon"}:
+                orders.add(self._bell.get(timeout=LINGER))
+            while True:
+                orders.add(self._bell.get_nowait())
+        return "stop" in orders
+
+    def _attempt(self) -> bool:
+        """Write one group. Returns whether that went well."""
+        group = self._unwritten
+        while self.entries and len(group) < _GROUP:
+            group.append(self.entries.popleft())
+            self._taken += 1
+        try:
+            with trouble(self.path, "write"):
+                done = self._write(self.connection(), group)
+        except TriplaneError as failure:
+            self.give_up_connection()
+            self._tell(Outcome(self._taken, self._written, failure=failure))
+            return False
+        for claim, run in done.runs.items():
+            claim.run = run
+        for claim in done.over:
+            self._claims.pop(claim, None)
+        for claim in done.lost:
+            claim.is_lost = True
+        self._written += len(group)
+        self._unwritten = []
+        self._tell(Outcome(self._taken, self._written, done.last, done.lost, tuple(done.over)))
+        return True
+
+    def _write(self, connection: sqlite3.Connection, group: Iterable[Entry]) -> _Done:
+        rows: dict[Claim, list[Row]] = {}
+        done = _Done()
+        for entry in group:
+            batch = rows.setdefault(entry.claim, [])
+            if entry.row is None:
+                done.over.append(entry.claim)
+            else:
+                batch.append(entry.row)
+        values: list[Any] = []
+        with transaction(connection, "IMMEDIATE"):
+            for claim, batch in rows.items():
+                if not batch or claim.is_lost:
+                    continue
+                run = self._advance(connection, claim, batch)
+                if isinstance(run, LedgerFailed):
+                    done.lost[claim] = run
+                    done.over.append(claim)
+                    continue
+                done.runs[claim] = run
+                done.last[claim] = batch[-1].sequence
+                base = run_base(run)
+                for row in batch:
+                    encoded = row.encoded
+                    values += (
+                        base + row.sequence,
+                        row.at,
+                        encoded.kind,
+                        encoded.version,
+                        encoded.essential,
+                        encoded.data,
+                        row.digest,
+                    )
+            _insert(connection, values)
+            for claim in done.over:
+                run_number = done.runs.get(claim, claim.run)
+                if run_number is not None:
+                    _give_back(connection, run_number, claim.token)
+        return done
+
+    def _advance(self, connection: sqlite3.Connection, claim: Claim, batch: list[Row]) -> int | LedgerFailed:
+        """Put the run's row forward, which nobody can do but whoever has the claim. Returns its number."""
+        first, end = batch[0].sequence, batch[-1]
+        if claim.run is not None:
+            moved = connection.execute(
+                "UPDATE runs SET records = ?, head = ? WHERE run = ? AND token = ? AND records = ?",
+                (end.sequence + 1, end.digest, claim.run, claim.token, first),
+            ).rowcount
+            return claim.run if moved else self._lost(claim, "claim_lost")
+        made = connection.execute(
+            "INSERT INTO runs (run_id, began, records, head, token, owner, deadline)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+            (
+                claim.run_id,
+                claim.began,
+                end.sequence + 1,
+                end.digest,
+                claim.token,
+                self.owner,
+                self.clock() + self.claim_seconds,
+            ),
+        )
+        if not made.rowcount:
+            return self._lost(claim, "exists")
+        connection.execute("UPDATE totals SET runs = runs + 1")
+        self._claims[claim] = None
+        assert made.lastrowid is not None
+        return made.lastrowid
+
+    def _lost(self, claim: Claim, reason: Literal["claim_lost", "exists"]) -> LedgerFailed:
+        words = {
+            "claim_lost": f"run {claim.run_id} was taken over by another engine, since this one seemed to be dead;"
+            " nothing more of it is recorded here",
+            "exists": f"another process has begun a run {claim.run_id!r} in this ledger; every run needs an id of its own",
+        }
+        return LedgerFailed(words[reason], path=self.path, operation="write", reason=reason)
+
+    def _renew(self) -> None:
+        """Put off the deadlines of the claims. Whoever has lost one learns it with the next record."""
+        self._renewed = time.monotonic()
+        claims = [claim for claim in self._claims if claim.run is not None]
+        if not claims:
+            return
+        try:
+            with trouble(self.path, "write"):
+                connection = self.connection()
+                with transaction(connection, "IMMEDIATE"):
+                    deadline = self.clock() + self.claim_seconds
+                    for claim in claims:
+                        connection.execute(
+                            "UPDATE runs SET deadline = ? WHERE run = ? AND token = ?",
+                            (deadline, claim.run, claim.token),
+                        )
+        except TriplaneError:
+            # A claim that cannot be renewed runs out, and what is appended then is refused.
+            self.give_up_connection()
+
+    def _tell(self, outcome: Outcome) -> None:
+        # After the end of Trio nobody is there to be told.
+        with suppress(trio.RunFinishedError):
+            self._token.run_sync_soon(self._report, outcome)
+
+
+def _insert(connection: sqlite3.Connection, values: list[Any]) -> None:
+    at = 0
+    for many in _AT_ONCE:
+        width = many * 7
+        if len(values) - at < width:
+            continue
+        statement = f"INSERT INTO records VALUES {','.join(['(?,?,?,?,?,?,?)'] * many)}"  # noqa: S608
+        while len(values) - at >= width:
+            connection.execute(statement, values[at : at + width])
+            at += width
+
+
+def _give_back(connection: sqlite3.Connection, run: int, token: int) -> None:
+    connection.execute(
+        "UPDATE runs SET owner = NULL, deadline = NULL WHERE run = ? AND token = ?", (run, token)
+    )
