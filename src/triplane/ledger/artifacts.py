@@ -76,6 +76,12 @@ class FileArtifacts:
         found = (self.find(run_id, name) for name in names)
         return tuple(artifact for artifact in found if artifact is not None)
 
+    def remove(self, run_id: str) -> None:
+        """Delete the artifacts of a run. Not a checkpoint."""
+        self._of_run.pop(run_id, None)
+        if self._directory is not None:
+            shutil.rmtree(self._directory / _as_name(run_id), ignore_errors=True)
+
     def _existing(self, run_id: str, artifact_id: str) -> Path:
         path = self._of_run.get(run_id, {}).get(artifact_id)
         if path is None and self._directory is not None:
