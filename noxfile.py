@@ -74,7 +74,7 @@ def typing(session: nox.Session) -> None:
 def examples(session: nox.Session) -> None:
     """Every example runs as it stands."""
     session.install("-e", ".[cli]")
-    for example in ("examples/fan_out.py", "examples/first_run.py"):
+    for example in ("examples/fan_out.py", "examples/first_run.py", "examples/spec_to_pr.py"):
         session.run("python", example)
 
 

@@ -1,6 +1,7 @@
 """Parallel fan-out: 12 questions over 4 connections, with limits that hold.
 
     python examples/fan_out.py
+    python examples/fan_out.py --ledger runs.db     # keep the logs: triplane runs --ledger runs.db
 
 Every question is a run of its own, eight at a time. One of them calls a tool that exceeds its deadline and one calls
 a tool that exceeds its output cap: both become a message to the model, and the run goes on. The model is the local
@@ -9,6 +10,7 @@ server's `directive`, which does what the lines of a question say.
 
 from __future__ import annotations
 
+import argparse
 from collections import Counter
 from functools import partial
 
@@ -59,12 +61,13 @@ QUESTIONS = [
 ]
 
 
-async def main() -> None:
+async def main(ledger: str | None) -> None:
     """Ask, print each answer as it comes, and sum up."""
     async with trio.open_nursery() as nursery:
         server = await nursery.start(partial(serve, model="directive", latency=0.02))
         options = triplane.EngineOptions(max_connections=CONNECTIONS)
-        async with triplane.open_engine(triplane.Endpoint(server.url), options=options) as engine:
+        endpoint = triplane.Endpoint(server.url)
+        async with triplane.open_engine(endpoint, options=options, ledger=ledger) as engine:
             await ask_all(engine)
         print(f"connections: {engine.statistics().opened} opened, {engine.statistics().closed} closed")
         nursery.cancel_scope.cancel()
@@ -88,4 +91,6 @@ async def ask_all(engine: triplane.Engine) -> None:
     print("tool calls:", ", ".join(f"{count} {kind}" for kind, count in outcomes.most_common()))
 
 
-trio.run(main)
+parser = argparse.ArgumentParser()
+parser.add_argument("--ledger", metavar="FILE", help="keep the logs of the runs in this file")
+trio.run(main, parser.parse_args().ledger)

@@ -35,6 +35,7 @@ from triplane.core.records import Record as Record
 from triplane.core.records import RequestSent as RequestSent
 from triplane.core.records import ResponseRetracted as ResponseRetracted
 from triplane.core.records import RunEnded as RunEnded
+from triplane.core.records import RunResumed as RunResumed
 from triplane.core.records import RunStarted as RunStarted
 from triplane.core.records import SteerSent as SteerSent
 from triplane.core.records import SteersRequeued as SteersRequeued

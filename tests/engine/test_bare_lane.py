@@ -57,6 +57,17 @@ async def test_a_second_request_before_the_end_is_misuse(bench, autojump_clock) 
             await lane.create(create("x"))
 
 
+async def test_a_request_that_was_cancelled_before_it_began_costs_nothing(bench, autojump_clock) -> None:
+    """On a shared connection it would cost the neighbours theirs."""
+    async with bench() as b, b.engine.lane() as lane:
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await lane.create(create("x"))
+        assert "echo: hi" == (await (await lane.create(create("hi"))).wait()).text
+
+    assert 1 == b.engine.statistics().opened
+
+
 async def test_after_the_block_the_lane_is_closed(bench, autojump_clock) -> None:
     async with bench() as b:
         async with b.engine.lane() as lane:

@@ -47,6 +47,8 @@ VALUES: dict[str, Any] = {
     "items": (ITEM, {}),
     "differences": ({"kind": "text"},),
     "irregularities": (),
+    "parts": {"instructions": "00ff", "tool é": "é"},
+    "changes": ("é changed",),
 }
 REASONS = {
     "RequestSent": "first_turn",

@@ -10,6 +10,8 @@ from wsproto.events import BytesMessage, CloseConnection, Ping, Pong
 from triplane import CloseInfo, ConnectFailed, ConnectionLost, Endpoint, ProtocolViolation, Stalled
 from triplane.net.guarded_stream import GuardedStream
 
+SECRET = "sk-canary-abcdef0123456789"
+
 
 async def test_a_good_life(rig, nursery, autojump_clock) -> None:
     r = rig(endpoint=Endpoint("ws://host:81/v1?a=b", api_key="k", headers={"X-A": "1"}))
@@ -372,3 +374,17 @@ async def test_a_keepalive_that_nobody_asked_for_harms_nobody(rig, nursery, auto
     await r.ended.wait()
 
     assert isinstance(r.connection.fault, ProtocolViolation)
+
+
+@pytest.mark.parametrize("cut", [0, 3])
+async def test_a_refusal_that_repeats_our_request_does_not_show_its_credentials(rig, nursery, cut) -> None:
+    r = rig(endpoint=Endpoint("ws://host/v1", api_key=SECRET, headers={"X-Key": "another-secret"}))
+    nursery.start_soon(r.run)
+    await r.peer.next_event()
+    body = f"nobody let in: another-secret, Bearer {SECRET}"
+    body = body[: len(body) - cut].encode()
+    head = f"HTTP/1.1 400 Bad Request\r\nContent-Length: {len(body)}\r\n\r\n"
+    await r.peer.stream.send_all(head.encode() + body)
+    await r.ended.wait()
+
+    assert "nobody let in: ***, Bearer ***" == r.failure.body

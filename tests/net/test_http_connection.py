@@ -262,6 +262,16 @@ async def test_an_error_is_an_event_with_its_status_and_what_is_worth_keeping(ri
     assert "open" == r.connection.state
 
 
+async def test_a_refusal_that_repeats_our_key_does_not_get_it_into_the_log(rig, autojump_clock) -> None:
+    r = rig()
+    peer = await r.open()
+    await r.ask(peer)
+    await peer.say(answer(400, b'{"error": {"message": "Bad request by %s."}}' % KEY.encode()))
+    (frame,) = await r.connection.receive()
+
+    assert "Bad request by ***." == decode_event(frame).detail.message
+
+
 async def test_a_date_to_try_again_after_counts_from_the_answers_own(rig, autojump_clock) -> None:
     r = rig()
     peer = await r.open()

@@ -71,7 +71,7 @@ async def test_models(connect):
     _, _, body = await ask(client, head(target="/v1/models"))
 
     assert body["object"] == "list"
-    assert [model["id"] for model in body["data"]] == ["directive", "echo", "gpt-5.5", "surveyor"]
+    assert [model["id"] for model in body["data"]] == ["directive", "echo", "gpt-5.5", "mender", "surveyor"]
     assert body["data"][0] == {
         "id": "directive",
         "object": "model",

@@ -48,7 +48,7 @@ async def test_the_openai_clients_over_http(listening):
         "compacted": ["message", "message", "compaction"],
         "after_compaction": "completed",
         "input_tokens": True,
-        "models": ["directive", "echo", "surveyor"],
+        "models": ["directive", "echo", "mender", "surveyor"],
         "model": "directive",
         "deleted": [True, 404],
         "unknown": [True, "previous_response_not_found", "previous_response_id"],

@@ -179,7 +179,7 @@ async def test_echo_says_what_the_user_said(connect):
     turn = await client.ask(text, model="echo")
 
     assert turn.text == text
-    assert list(builtin_models()) == ["directive", "surveyor", "echo"]
+    assert list(builtin_models()) == ["directive", "surveyor", "mender", "echo"]
     assert Echo().name == "echo"
 
 

@@ -448,7 +448,7 @@ async def test_unknown_models_name_the_known_ones(connect):
 
     assert (
         refused.error["message"]
-        == "The model 'gpt-5.5' does not exist here. There are: directive, echo, surveyor."
+        == "The model 'gpt-5.5' does not exist here. There are: directive, echo, mender, surveyor."
     )
 
 

@@ -220,7 +220,12 @@ async def test_plain_http_tools(listening):
             env={**os.environ, "no_proxy": "*"},
         )
     models, refused = done.stdout.decode().splitlines()
-    assert [model["id"] for model in json.loads(models)["data"]] == ["directive", "echo", "surveyor"]
+    assert [model["id"] for model in json.loads(models)["data"]] == [
+        "directive",
+        "echo",
+        "mender",
+        "surveyor",
+    ]
     assert refused.startswith("415 {")
 
 

@@ -15,10 +15,13 @@ import orjson
 import trio
 from click.core import ParameterSource
 
+from triplane.cli.agent_options import KEY, TRANSPORT, agent_options, endpoint_of, tools_of
 from triplane.cli.demo import LOCAL_MODEL, Demo, Settings
 from triplane.cli.doctor import doctor
+from triplane.cli.ledger import LedgerFile, replay, runs
 from triplane.cli.plan import NothingToSurveyError, make_plan
 from triplane.cli.progress import watcher_for
+from triplane.cli.resume import resume
 from triplane.cli.run import run_once
 from triplane.cli.screen import Screen
 from triplane.cli.table import as_json, failure_lines, interruption_line, summary, table_of
@@ -26,22 +29,17 @@ from triplane.cli.units import counted
 from triplane.cli.untrusted import named, one_line
 from triplane.core.errors import ConfigError, TriplaneError
 from triplane.engine.agent import Agent
-from triplane.net.endpoint import Endpoint
-from triplane.tools import workspace
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from triplane.core.transport import TransportSetting
     from triplane.server import Fault
-    from triplane.tools import Tool
-
-_KEY = "OPENAI_API_KEY"
 
 
 def execute(arguments: Sequence[str] | None = None) -> int:
     """Run a command line and return its exit status. Failures are one line on standard error."""
-    screen = Screen([os.environ.get(_KEY)])
+    screen = Screen([os.environ.get(KEY)])
     try:
         status = commands.main(
             None if arguments is None else list(arguments), prog_name="triplane", standalone_mode=False
@@ -95,13 +93,6 @@ class _Directory(click.Path):
         return path
 
 
-_TRANSPORT = click.option(
-    "--transport",
-    type=click.Choice(["websocket", "http", "auto"]),
-    default="websocket",
-    show_default=True,
-    help="HTTP needs the extra triplane[http]; auto uses it where there are no WebSockets.",
-)
 _SECONDS = _Seconds()
 _DIRECTORY = _Directory()
 _WORDS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
@@ -117,7 +108,9 @@ def commands(ctx: click.Context) -> int:
     triplane demo src              many agents on your own files, no key needed
     triplane serve --port 8765     a Responses server on this machine
     triplane run --model M "..."   one run, streamed to this terminal
+    triplane resume RUN            one that was cut off, from where its log ends
     triplane doctor                what works at an endpoint, check by check
+    triplane runs --ledger FILE    what was recorded; replay plays it again
 
     Exit status: 0 for success, 1 for a failure, 2 for wrong usage, 130 after Ctrl-C.
     """  # noqa: D301  # click wants the real character
@@ -127,7 +120,8 @@ def commands(ctx: click.Context) -> int:
     return 2
 
 
-commands.add_command(doctor)
+for _command in (doctor, resume, runs, replay):
+    commands.add_command(_command)
 
 
 @commands.command()
@@ -152,10 +146,16 @@ commands.add_command(doctor)
     help="Seconds the local server's model thinks before each response.",
 )
 @click.option("--url", help="Another endpoint, such as https://api.openai.com/v1. Needs --model.")
-@_TRANSPORT
+@TRANSPORT
 @click.option("--model", help="Another model. Without --url: at OpenAI, with the key in OPENAI_API_KEY.")
 @click.option(
     "--allow-commands", is_flag=True, help="Let another model run shell commands, as you, unconfined."
+)
+@click.option(
+    "--ledger",
+    metavar="FILE",
+    type=LedgerFile(exists=False),
+    help="Keep the logs in this file; see triplane runs.",
 )
 @click.option("--json", "json_wanted", is_flag=True, help="The result as one JSON object on standard output.")
 @click.pass_context
@@ -172,6 +172,7 @@ def demo(
     transport: TransportSetting,
     model: str | None,
     allow_commands: bool,
+    ledger: Path | None,
     json_wanted: bool,
 ) -> int:
     """Survey the folders of PATH (default: here), one agent run for each.
@@ -202,15 +203,16 @@ def demo(
         raise click.UsageError(str(error)) from None
     settings = Settings(
         model=model or LOCAL_MODEL,
-        endpoint=None if is_local else _endpoint(url),
+        endpoint=None if is_local else endpoint_of(url),
         commands=is_local or allow_commands,
         max_runs=max_runs,
         connections=connections,
         lanes=lanes,
         latency=latency,
         transport=transport,
+        ledger=ledger,
     )
-    screen = Screen([os.environ.get(_KEY)])
+    screen = Screen([os.environ.get(KEY)])
     server = "a local server" if settings.endpoint is None else settings.endpoint.authority
     screen.say(
         f"Surveying {named(str(path))}: {counted(len(plan.jobs), 'run')} ({max_runs} at once) over"
@@ -221,6 +223,8 @@ def demo(
         screen.say(note, style="dim")
     survey = Demo(plan, settings)
     trio.run(survey.run, watcher_for(screen.err))
+    if ledger is not None:
+        screen.say(f"recorded in {named(str(ledger))}; see triplane runs", style="dim")
     return _show_demo(survey, screen, json_wanted=json_wanted)
 
 
@@ -246,7 +250,7 @@ def _show_demo(survey: Demo, screen: Screen, *, json_wanted: bool) -> int:
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="The port; by default any free one.")
 @click.option(
     "--model",
-    type=click.Choice(["directive", "echo", "surveyor"]),
+    type=click.Choice(["directive", "echo", "mender", "surveyor"]),
     help="Which of them answers to all names. Without it each answers to its own name only.",
 )
 @click.option("--strict-models", is_flag=True, help="Refuse unknown model names even with --model.")
@@ -298,7 +302,7 @@ def serve(
     """Run a Responses server on this machine, WebSocket mode included.
 
     Its models work by rules: "directive" does what the lines of the last message say (CALL, SAY, REPEAT, WAIT, ...),
-    "surveyor" surveys a folder with the tools it is given.
+    "surveyor" surveys a folder with the tools it is given, "mender" mends a small project whose tests fail.
 
     Standard output gets one line, the WebSocket URL, as soon as connections are accepted. Ctrl-C and SIGTERM end the
     server at once; that is how it ends, so the exit status is 0.
@@ -315,7 +319,7 @@ def serve(
     api_key = os.environ.get(api_key_env) if api_key_env else None
     if api_key_env and not api_key:
         raise click.UsageError(f"the environment variable {named(api_key_env)} of --api-key-env is not set.")
-    screen = Screen([os.environ.get(_KEY), api_key])
+    screen = Screen([os.environ.get(KEY), api_key])
     run = partial(
         serve_until_interrupted,
         screen,
@@ -350,18 +354,12 @@ def _fault(text: str) -> Fault:
 
 @commands.command()
 @click.argument("prompt")
-@click.option("--model", required=True, help="The model's name.")
-@click.option("--url", help="The endpoint. Without it: OpenAI, with the key in OPENAI_API_KEY.")
-@_TRANSPORT
+@agent_options
 @click.option(
-    "--tools", metavar="workspace:DIR", help="Let the model list, read and search the files below DIR."
-)
-@click.option(
-    "--allow-commands", is_flag=True, help="Let it run shell commands in DIR too, as you, unconfined."
-)
-@click.option("--instructions", default="", help="The system prompt.")
-@click.option(
-    "--json", "json_wanted", is_flag=True, help="Every event as one line of JSON on standard output."
+    "--ledger",
+    metavar="FILE",
+    type=LedgerFile(exists=False),
+    help="Keep the log in this file, so that the run can be resumed and looked at; see triplane runs.",
 )
 def run(
     *,
@@ -373,6 +371,7 @@ def run(
     allow_commands: bool,
     instructions: str,
     json_wanted: bool,
+    ledger: Path | None,
 ) -> int:
     """Run an agent on PROMPT ("-" reads it from standard input).
 
@@ -386,37 +385,11 @@ def run(
 
     Exit status: 0 when the run completed, 1 when it failed, 130 after Ctrl-C.
     """  # noqa: D301  # click wants the real character
-    agent = Agent(model, instructions, _tools(tools, allow_commands=allow_commands), transport=transport)
-    endpoint = _endpoint(url)
+    agent = Agent(model, instructions, tools_of(tools, allow_commands=allow_commands), transport=transport)
+    endpoint = endpoint_of(url)
     text = _read_prompt(prompt)
-    screen = Screen([os.environ.get(_KEY)])
-    return trio.run(partial(run_once, agent, text, endpoint, screen, as_json=json_wanted))
-
-
-def _endpoint(url: str | None) -> Endpoint:
-    """The endpoint that the options and the environment name.
-
-    Raises:
-        click.UsageError: There is none.
-        ConfigError: The URL cannot be one.
-    """
-    key = os.environ.get(_KEY) or None
-    if url is not None:
-        return Endpoint(url, api_key=key)
-    if key is None:
-        raise click.UsageError(f"{_KEY} is not set; set it, or name another endpoint with --url.")
-    return Endpoint.from_env()
-
-
-def _tools(choice: str | None, *, allow_commands: bool) -> tuple[Tool, ...]:
-    if choice is None:
-        if allow_commands:
-            raise click.UsageError("--allow-commands needs --tools workspace:DIR: commands run in DIR.")
-        return ()
-    kind, colon, directory = choice.partition(":")
-    if kind != "workspace" or not colon or not directory:
-        raise click.UsageError("--tools takes workspace:DIR, for example --tools workspace:src")
-    return workspace(directory, commands=allow_commands)
+    screen = Screen([os.environ.get(KEY)])
+    return trio.run(partial(run_once, agent, text, endpoint, screen, as_json=json_wanted, ledger=ledger))
 
 
 def _read_prompt(prompt: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import asynccontextmanager
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, final
 
 import attrs
@@ -56,6 +57,7 @@ class Settings:
     connections: int = 4
     lanes: int = 1
     latency: float = 0.0
+    ledger: Path | None = None
     transport: TransportSetting = "websocket"
 
 
@@ -163,7 +165,9 @@ class Demo:
             async with self._place() as self.endpoint:
                 with self.interruption.scope:
                     async with (
-                        open_engine(self.endpoint, options=options) as self._engine,
+                        open_engine(
+                            self.endpoint, options=options, ledger=self.settings.ledger
+                        ) as self._engine,
                         background(partial(watcher.watch, self)),
                     ):
                         await self._survey(self._engine, watcher)

@@ -15,11 +15,13 @@ from triplane.core.records import (
     DifferencesFound,
     RequestSent,
     ResponseRetracted,
+    RunResumed,
     StillWaiting,
     ToolFinished,
     ToolStarted,
     TransportChanged,
     UndecodableFrame,
+    UnknownRecord,
 )
 from triplane.protocol import (
     ResponseOutputItemAdded,
@@ -94,6 +96,11 @@ class Narrator:
                 yield from self._note(
                     f"turn {event.turn} is tried again ({event.reason.replace('_', ' ')}){shown}"
                 )
+            case RunResumed():
+                changes = (
+                    f" with another agent: {one_line('; '.join(event.changes), 200)}" if event.changes else ""
+                )
+                yield from self._note(f"the run goes on{changes}")
             case StillWaiting():
                 yield from self._note(_waiting(event))
             case DifferencesFound():
@@ -102,6 +109,10 @@ class Narrator:
             case TransportChanged():
                 name = {"websocket": "a WebSocket", "http": "HTTP"}[event.transport]
                 yield from self._note(f"goes on over {name} ({event.reason.replace('_', ' ')})")
+            case UnknownRecord():
+                yield from self._note(
+                    f"a newer Triplane has recorded something here ({one_line(event.kind)})"
+                )
             case UndecodableFrame():
                 yield from self._note(
                     f"the server sent something that is not an event ({one_line(event.reason)})"
@@ -182,6 +193,12 @@ def event_as_json(event: RunEvent) -> dict[str, Any]:
     """An event as a JSON object."""
     if isinstance(event, ServerEvent):
         return to_wire(event)
+    if isinstance(event, UnknownRecord):
+        return {
+            "type": event.type,
+            **attrs.asdict(event),
+            "data": event.data.decode("utf-8", "backslashreplace"),
+        }
     return {"type": event.type, **attrs.asdict(event)}
 
 

@@ -4,28 +4,66 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import attrs
+
 from triplane.cli.demo import CLOSE_SECONDS
 from triplane.cli.failures import Failure, explain
 from triplane.cli.narrator import JsonLines, Narrator
 from triplane.cli.scopes import interruptible
+from triplane.cli.untrusted import named
 from triplane.core.errors import TriplaneError
 from triplane.core.options import EngineOptions
 from triplane.engine.engine import open_engine
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from contextlib import AbstractAsyncContextManager
+    from pathlib import Path
 
     from triplane.cli.narrator import Said
     from triplane.cli.screen import Screen
     from triplane.core.reducer import RunState
     from triplane.engine.agent import Agent
+    from triplane.engine.engine import Engine
+    from triplane.engine.run import Run
     from triplane.net.endpoint import Endpoint
 
 
-async def run_once(agent: Agent, prompt: str, endpoint: Endpoint, screen: Screen, *, as_json: bool) -> int:
+@attrs.frozen
+class Resumed:
+    """A run to continue.
+
+    Attributes:
+        run_id: Which.
+        allow_changes: Whether the agent may be another one than before.
+    """
+
+    run_id: str
+    allow_changes: bool = False
+
+
+async def run_once(
+    agent: Agent,
+    prompt: str | None,
+    endpoint: Endpoint,
+    screen: Screen,
+    *,
+    as_json: bool,
+    ledger: Path | None = None,
+    resumed: Resumed | None = None,
+) -> int:
     """Run an agent once, show it, and return the exit status.
 
     The final text goes to standard output, or with `as_json` every event; everything else to standard error.
+
+    Args:
+        agent: Who answers.
+        prompt: What it is asked; None if a run is resumed.
+        endpoint: Where.
+        screen: Where it is shown.
+        as_json: Whether for a program.
+        ledger: The file that the run's log is kept in, None for nowhere.
+        resumed: The run of that file to continue instead of a new one.
 
     Raises:
         BrokenPipeError: Nobody reads the output any more; the run was cancelled.
@@ -34,16 +72,18 @@ async def run_once(agent: Agent, prompt: str, endpoint: Endpoint, screen: Screen
     teller = JsonLines() if as_json else Narrator(live=screen.out_is_terminal)
     state: RunState | None = None
     failure: Failure | None = None
+    run_id = ""
     with interruptible() as interruption, interruption.scope:
         try:
             async with (
-                open_engine(endpoint, options=options) as engine,
-                engine.open_run(agent, prompt) as run,
+                open_engine(endpoint, options=options, ledger=ledger) as engine,
+                _opened(engine, agent, prompt, resumed) as run,
             ):
+                run_id = run.run_id
                 async for event in run:
-                    await _show(teller.tell(event), screen)
+                    await show(teller.tell(event), screen)
                 result = run.result
-                await _show(teller.end(result), screen)
+                await show(teller.end(result), screen)
                 state = result
         except TriplaneError as error:
             failure = explain(error)
@@ -51,7 +91,9 @@ async def run_once(agent: Agent, prompt: str, endpoint: Endpoint, screen: Screen
         # All was said. A signal that came while the connection was being closed changes nothing.
         failure = Failure.incomplete(state.reason) if state.status != "completed" else None
     else:
-        await _show(teller.fresh_line(), screen)
+        await show(teller.fresh_line(), screen)
+    if ledger is not None and run_id:
+        screen.say(f"recorded as {run_id} in {named(str(ledger))}", style="dim")
     if interruption and state is None:
         screen.say("interrupted; nothing is left running")
         return interruption.exit_status
@@ -62,7 +104,16 @@ async def run_once(agent: Agent, prompt: str, endpoint: Endpoint, screen: Screen
     return 0
 
 
-async def _show(pieces: Iterable[Said], screen: Screen) -> None:
+def _opened(
+    engine: Engine, agent: Agent, prompt: str | None, resumed: Resumed | None
+) -> AbstractAsyncContextManager[Run]:
+    if resumed is None:
+        return engine.open_run(agent, prompt or "")
+    return engine.open_resumed(resumed.run_id, agent, allow_changes=resumed.allow_changes)
+
+
+async def show(pieces: Iterable[Said], screen: Screen) -> None:
+    """Write what a narrator says: the answer as it is, notes as lines of their own."""
     for said in pieces:
         if said.is_note:
             await screen.write(said.stream, f"{said.text}\n", style="dim")

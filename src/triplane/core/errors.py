@@ -70,8 +70,8 @@ class Receipt:
             was to be sent once more and could not be, it is how far it got before.
         shown: How many characters of that response's text readers could already have seen.
         effects: The tool calls of the run that started, in order.
-        next: What is safe: ``"retry"`` the same call; ``"resume"`` the run from its log; ``"inspect"`` the
-            effects whose outcome is unknown before doing either; ``"change"`` the request or the
+        next: What is safe: ``"retry"`` the same call; ``"resume"`` the run from its log, by `Run.fork`; ``"inspect"``
+            the effects whose outcome is unknown before doing either; ``"change"`` the request or the
             configuration, since the same again would fail the same way.
     """
 

@@ -43,7 +43,7 @@ PlanReason = Literal[
 ]
 EndStatus = Literal["completed", "incomplete", "failed", "cancelled"]
 SilencePhase = Literal["model_thinking", "socket_silent"]
-RetractReason = Literal["connection_lost", "stalled", "server_error", "undecodable_frame"]
+RetractReason = Literal["connection_lost", "stalled", "server_error", "undecodable_frame", "resumed"]
 
 
 class _Entry:
@@ -102,6 +102,8 @@ class RunStarted(_Entry):
         fingerprint: A digest of what the agent sends with every request, tools and instructions included.
         input: The first input items; of a fork, the conversation that it inherits, and what was added to it.
         forked_from: The run that this one is a fork of, else None.
+        parts: What the fingerprint consists of: a digest for each thing that the agent sends, by its name. It tells
+            whoever resumes the run with another agent what is different.
     """
 
     type: ClassVar[str] = "triplane.run_started"
@@ -111,6 +113,30 @@ class RunStarted(_Entry):
     fingerprint: str
     input: tuple[Item, ...]
     forked_from: ForkedFrom | None = None
+    parts: dict[str, str] = attrs.field(factory=dict)
+
+
+@attrs.frozen(repr=False)
+class RunResumed(_Entry):
+    """A run that was cut off, or that failed or was cancelled, goes on: by another engine, perhaps in another process.
+
+    Nothing of the connections before it is left. A request that was under way is retracted by the record after it, and
+    calls whose effect may have happened get their outcome.
+
+    Attributes:
+        agent: The agent's name.
+        model: The model it asks for.
+        fingerprint: See `RunStarted`.
+        parts: See `RunStarted`.
+        changes: What the agent sends otherwise than before, in words; empty if nothing.
+    """
+
+    type: ClassVar[str] = "triplane.run_resumed"
+    agent: str
+    model: str
+    fingerprint: str
+    parts: dict[str, str] = attrs.field(factory=dict)
+    changes: tuple[str, ...] = ()
 
 
 @attrs.frozen(repr=False)
@@ -129,8 +155,13 @@ class RequestSent(_Entry):
         turn: 1 for the run's first turn. A replay keeps the number of the turn it replays.
         attempt: 1 for the first try of this turn.
         connection: The connection's name.
-        plan: See `Plan.kind`.
-        reason: See `Plan.reason`.
+        plan: ``"incremental"`` carries what is new after the response that it continues; ``"fork"`` does so on another
+            lane than that response's; ``"warm"`` carries the whole conversation after a warm-up; ``"full"`` carries it
+            and continues nothing.
+        reason: Why. For ``"incremental"``, ``"head_cached"`` or ``"head_stored"`` by the server; for ``"fork"``,
+            ``"head_on_other_lane"``; for ``"warm"``, ``"lane_warmed"``; for ``"full"``, ``"first_turn"``,
+            ``"lane_changed"``, ``"connection_lost"``, ``"head_evicted"`` (the server has forgotten), ``"nothing_kept"``
+            (over HTTP) or ``"call_cut_off"`` (the response ends in a call that nobody can answer).
         previous_response_id: The response that it continues, else None.
         items: How many input items it carries.
         size: Its bytes.
@@ -236,7 +267,7 @@ class ResponseRetracted(_Entry):
 
     Attributes:
         turn: The turn.
-        reason: Why.
+        reason: Why: ``"connection_lost"``, ``"stalled"``, ``"server_error"`` or ``"undecodable_frame"``.
         shown: Characters of text that readers had been given.
         ambiguous: Whether the server may have run the model for the request that is now repeated.
     """
@@ -297,8 +328,8 @@ class ConnectionDropped(_Entry):
 
     Attributes:
         connection: The connection's name.
-        code: The close code, 1006 when none was seen.
-        reason: The peer's words or ours.
+        code: The close code, 1006 when none was seen; 1000 with no reason also when we replace it for its age.
+        reason: The peer's words or ours; often empty.
     """
 
     type: ClassVar[str] = "triplane.connection_dropped"
@@ -404,7 +435,7 @@ class LateResultDropped(_Entry):
 
 @attrs.frozen(repr=False)
 class RunEnded(_Entry):
-    """The last record of a run.
+    """The last record of a run, unless a `RunResumed` follows.
 
     Attributes:
         status: ``"completed"``, ``"incomplete"`` (the model stopped early: see `reason`), ``"failed"`` or
@@ -440,6 +471,7 @@ class UnknownRecord(_Entry):
 
 Body = (
     RunStarted
+    | RunResumed
     | InputAdded
     | RequestSent
     | TransportChanged

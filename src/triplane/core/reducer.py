@@ -21,6 +21,7 @@ from .records import (
     RequestSent,
     ResponseRetracted,
     RunEnded,
+    RunResumed,
     RunStarted,
     SteerSent,
     SteersRequeued,
@@ -129,7 +130,8 @@ class RunReducer:
     """One run's state as its records make it. `apply` is the only way in.
 
     It is total: no record in any order raises, and one of a class that it does not know changes nothing. It is
-    deterministic, and linear in the log. After `RunEnded` nothing changes any more.
+    deterministic, and linear in the log. After `RunEnded` nothing changes any more, unless a run that failed or was
+    cancelled is resumed.
 
     Attributes:
         run_id: The run.
@@ -150,6 +152,7 @@ class RunReducer:
         replays: See `RunState`.
         reason: See `RunEnded`.
         transport: See `RunState`.
+        agent: Who answers, as the latest `RunStarted` or `RunResumed` has it.
     """
 
     def __init__(self) -> None:
@@ -170,6 +173,7 @@ class RunReducer:
         self.replays = 0
         self.reason = ""
         self.transport: Transport = "websocket"
+        self.agent: RunStarted | RunResumed | None = None
         self._request: RequestSent | None = None
         # How much of the turn is in the history: its responses, the inputs of its steers, and whether it is over.
         self._responses_taken = 0
@@ -187,12 +191,14 @@ class RunReducer:
         self._batch: list[ToolCall] = []
         self._pending: dict[str, ToolCall] = {}
         self._calls: dict[str, ToolCall] = {}
-        self._started: dict[str, str] = {}
         # The calls that have started early in the turn in hand.
         self._early: set[str] = set()
         # How often in a row a call of the same tool with the same arguments has failed.
         self._failures: dict[tuple[str, str], int] = {}
         self._counted: set[str] = set()
+        self._started: dict[str, ToolStarted] = {}
+        # Whether the next request is another attempt at the turn before it.
+        self._repeats = False
 
     @property
     def response(self) -> ResponseAccumulator:
@@ -203,6 +209,29 @@ class RunReducer:
     def pending(self) -> list[ToolCall]:
         """The calls that have no outcome yet, once the turn is over."""
         return list(self._pending.values())
+
+    @property
+    def in_doubt(self) -> list[ToolStarted]:
+        """The calls whose code started and whose outcome is not known, once the turn is over."""
+        return [self._started[call_id] for call_id in self._pending if call_id in self._started]
+
+    @property
+    def has_request_in_hand(self) -> bool:
+        """Whether a request was sent whose turn has neither come to its end nor been retracted."""
+        return self.turns > 0 and (not self._turn_taken or self.turn.response.status in ("failed", "error"))
+
+    @property
+    def needs_request(self) -> bool:
+        """Whether it is the model's turn. Otherwise calls wait for their outputs, or all is said."""
+        has_answer = self.turn.is_over and self.turn.response.status in ("completed", "incomplete")
+        return not self._pending and (self.has_unanswered_input or not has_answer)
+
+    @property
+    def next_attempt(self) -> tuple[int, int]:
+        """The number of the turn that the next request is for, and of the attempt at it."""
+        if self._repeats and self._request is not None:
+            return self.turns, self._request.attempt + 1
+        return self.turns + 1, 1
 
     @property
     def has_unanswered_input(self) -> bool:
@@ -228,7 +257,7 @@ class RunReducer:
     @property
     def effects(self) -> tuple[Effect, ...]:
         """The calls whose code started, in order, with what is known of each."""
-        known = ((id_, name, self._outcome_of(id_)) for id_, name in self._started.items())
+        known = ((id_, started.name, self._outcome_of(id_)) for id_, started in self._started.items())
         return tuple(Effect(id_, name, "unknown" if one is None else one.kind) for id_, name, one in known)
 
     @property
@@ -247,9 +276,9 @@ class RunReducer:
             record: The next one of the log.
             events: For a `FramesReceived` its events, where somebody has decoded them already.
         """
-        if self.is_over:
-            return
         body = record.body
+        if self.is_over and not (isinstance(body, RunResumed) and self.status in ("failed", "cancelled")):
+            return
         match body:
             case FramesReceived():
                 self.bytes_down += record.size
@@ -258,7 +287,7 @@ class RunReducer:
                     if apply(event):
                         self._turn_went_on()
             case ToolStarted():
-                self._started[body.call_id] = body.name
+                self._started[body.call_id] = body
             case ToolQueued():
                 if body.early:
                     self._early.add(body.call_id)
@@ -281,6 +310,7 @@ class RunReducer:
                 self.status = "model"
                 self.transport = body.transport
                 self._request = body
+                self._repeats = False
                 self._begin_turn(body.previous_response_id, body.conversation)
             case TransportChanged():
                 self.transport = body.transport
@@ -289,8 +319,11 @@ class RunReducer:
             case RunStarted():
                 self.run_id = body.run_id
                 self.status = "waiting"
+                self.agent = body
                 self.history.extend(body.input)
                 self._inherit(body.forked_from)
+            case RunResumed():
+                self._resume(body)
             case InputAdded() | SteerSent():
                 # A steer that was sent too late is input for the next request.
                 self._added.extend(body.items)
@@ -313,6 +346,13 @@ class RunReducer:
             self._answered = origin.length
             if origin.response_id is not None:
                 self.head = ChainHead(origin.response_id, origin.connection, origin.length, origin.stored)
+
+    def _resume(self, body: RunResumed) -> None:
+        self.agent = body
+        self.reason = ""
+        if self.status != "new":
+            self.status = "tools" if self._pending else "model" if self.has_request_in_hand else "waiting"
+        self._forget_connection()
 
     def _begin_turn(self, previous_response_id: str | None, conversation: str | None = None) -> None:
         self.turn = TurnAccumulator(previous_response_id, conversation=conversation)
@@ -447,6 +487,7 @@ class RunReducer:
         self._begin_turn(None)
         self._turn_taken = True
         self._take_calls(calls)
+        self._repeats = not self._pending
 
     def _forget_connection(self) -> None:
         self.head = self._unsteered()
@@ -485,6 +526,8 @@ class RunReducer:
             "has_artifacts": self.has_artifacts,
             "counted": sorted(self._counted),
             "failures": sorted([*key, count] for key, count in self._failures.items()),
+            "repeats": self._repeats,
+            "agent": self.agent,
             "request": self._request,
         }
 
@@ -494,7 +537,9 @@ class RunReducer:
 
     def snapshot(self) -> RunState:
         """The state now, frozen. Costs the length of the last response and the number of calls."""
-        running = tuple(name for id_, name in self._started.items() if self._outcome_of(id_) is None)
+        running = tuple(
+            started.name for id_, started in self._started.items() if self._outcome_of(id_) is None
+        )
         finished = tuple(
             FinishedCall(self._calls[call_id], outcome)
             for call_id, outcome in self.outcomes.items()

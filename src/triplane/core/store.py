@@ -32,6 +32,8 @@ class RunLog(Protocol):
     async def read(self, after: int, limit: int = 1_000) -> Sequence[Record]:
         """The records whose sequence number is greater than `after`, at most `limit`, in order. A checkpoint.
 
+        The first record has the number 0, so -1 is before all of them.
+
         Raises:
             LedgerCorrupt: The log is damaged there.
             LedgerFailed: The store could not be read.

@@ -11,6 +11,7 @@ import attrs
 import orjson
 
 from triplane.core.errors import ConfigError
+from triplane.core.identity import parts_of
 from triplane.core.options import AmbiguousSends, RunLimits, one_of
 from triplane.core.retry import has_server_effects
 from triplane.core.transport import TransportSetting
@@ -116,6 +117,11 @@ class Agent:
         """A digest of everything that a request says apart from its input."""
         canonical = orjson.dumps(self._body, option=orjson.OPT_SORT_KEYS)
         return hashlib.sha256(canonical).hexdigest()
+
+    @cached_property
+    def parts(self) -> Mapping[str, str]:
+        """What the fingerprint consists of: digests by what they are of, see `core.identity`."""
+        return parts_of(orjson.loads(orjson.dumps(self._body)))
 
     @cached_property
     def tools_by_name(self) -> Mapping[str, Tool]:

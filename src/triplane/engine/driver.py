@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, final
 
 import attrs
+import trio
 
 from triplane.core.errors import LedgerFailed, LimitReached, Receipt, TriplaneError
 from triplane.core.records import FramesReceived, InputAdded, RunEnded, RunStarted
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from .agent import Agent
     from .feed import Feed
+    from .resumption import Resumption
     from .routing import RoutedLease
     from .surroundings import Surroundings
 
@@ -44,6 +46,7 @@ class Driver:
         lease: Holds no lane yet.
         surroundings: The engine's parts.
         origin: What a fork has of the run that it is a fork of.
+        resumption: Where a run stands that another driver has begun, None for a new one.
     """
 
     def __init__(
@@ -55,13 +58,15 @@ class Driver:
         lease: RoutedLease,
         surroundings: Surroundings,
         origin: Origin = NO_ORIGIN,
+        resumption: Resumption | None = None,
     ) -> None:
         self._run_id = run_id
         self._agent = agent
         self._first_input = first_input
         self._feed = feed
         self._lease = lease
-        self._reducer = RunReducer()
+        self._resumption = resumption
+        self._reducer = RunReducer() if resumption is None else resumption.reducer
         self._ends_after_turn = False
         self._calls = ToolCalls(
             agent, self._reducer, self._record, feed.log, surroundings.runner, surroundings.workbench
@@ -146,16 +151,13 @@ class Driver:
             self._feed.log.release()
 
     async def _drive(self) -> RunState:
-        self._record(
-            RunStarted(
-                self._run_id,
-                self._agent.name,
-                self._agent.model,
-                self._agent.fingerprint,
-                self._first_input,
-                self.forking.forked_from,
-            )
-        )
+        if self._resumption is None:
+            self._record(self._start())
+        elif self._resumption.has_result:
+            await trio.lowlevel.checkpoint()
+            return self._reducer.snapshot()
+        else:
+            self._resumption.settle(self._record)
         failure: TriplaneError | None = None
         try:
             try:
@@ -176,7 +178,9 @@ class Driver:
         finally:
             # What arrives here without an end is a cancellation or another BaseException, perhaps in a group.
             if not self._reducer.is_over:
-                self._record(RunEnded("cancelled"))
+                # Who has lost the claim has no say in how the run ends.
+                with suppress(LedgerFailed):
+                    self._record(RunEnded("cancelled"))
             self.forking.changed()
         try:
             await self._feed.log.durable()
@@ -186,6 +190,18 @@ class Driver:
         if failure is not None:
             raise failure
         return self._reducer.snapshot()
+
+    def _start(self) -> RunStarted:
+        agent = self._agent
+        return RunStarted(
+            self._run_id,
+            agent.name,
+            agent.model,
+            agent.fingerprint,
+            self._first_input,
+            self.forking.forked_from,
+            dict(agent.parts),
+        )
 
     def _without_ledger(self, error: LedgerFailed) -> LedgerFailed:
         """End the run here: nothing happens that is not recorded. Its log can be continued from what is durable."""
@@ -198,9 +214,11 @@ class Driver:
     async def _loop(self) -> RunEnded:
         limits = self._agent.limits
         while not self._ends_after_turn:
-            if self._reducer.turns >= limits.max_turns:
-                raise self._limit("max_turns", limits.max_turns)
-            await self._turns.take()
+            # Only of a run that was resumed is it ever not the model's turn here: its log may end after a response.
+            if self._reducer.needs_request:
+                if self._reducer.next_attempt[0] > limits.max_turns:
+                    raise self._limit("max_turns", limits.max_turns)
+                await self._turns.take()
             calls = self._calls.claim()
             if not calls and not self._reducer.has_unanswered_input:
                 response = self._reducer.response

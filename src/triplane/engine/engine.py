@@ -29,6 +29,7 @@ from .fan_out import FanOutResults, fanned_out
 from .feed import Feed
 from .fork import NO_ORIGIN, Hold, Origin
 from .lane import BareLane
+from .resumption import take_up
 from .routing import RoutedLease, Routes
 from .run import Run, driven
 from .run_input import as_items
@@ -136,6 +137,48 @@ class Engine:
         """
         self._check_open()
         return driven(self._new_run(agent, as_items(run_input)))
+
+    async def resume(self, run_id: str, agent: Agent, *, allow_changes: bool = False) -> RunState:
+        """Continue a run of this ledger from where its log ends, to its end, in the caller's task. A checkpoint.
+
+        The run may have been cut off anywhere, with the process that drove it; it may also have failed or been
+        cancelled, and then goes on. One that has come to its end gives its result again, and nothing else happens.
+
+        A request that was under way is sent again, with the whole conversation: what was shown of its answer is
+        retracted. A tool that had started and not finished runs again, with the same idempotency key, if its effect
+        is ``"read"`` or ``"idempotent"``; if it is ``"write"``, the model is told that the call was interrupted. Tools
+        that had not started run now. What had an outcome keeps it. Input that had not been sent is sent.
+
+        Args:
+            run_id: The run.
+            agent: Who answers. Limits, endpoint, transport and what tools do may be others than before.
+            allow_changes: Accept an agent that sends something else than before with its requests, such as other
+                instructions or other tools. The log says what.
+
+        Raises:
+            ConfigError: The ledger has no such run, or the agent sends something else; the message says what.
+            LedgerFailed: Another engine drives the run (`reason` is ``"claimed"``), or the ledger cannot be used.
+            LedgerCorrupt: The run's log is damaged.
+            RunFailed: The request that was under way must not be repeated (`code` is ``"ambiguous_send"``); see
+                `EngineOptions.ambiguous_sends`.
+            TriplaneError: The run cannot go on; the receipt says what happened and what is safe next.
+        """
+        run = await self._take_up(run_id, agent, allow_changes=allow_changes)
+        await run._drive()  # noqa: SLF001  # made for this
+        return run.result
+
+    @asynccontextmanager
+    async def open_resumed(
+        self, run_id: str, agent: Agent, *, allow_changes: bool = False
+    ) -> AsyncIterator[Run]:
+        """Continue a run in the background of a block, to follow it: as `resume` does it, and as `open_run` shows it.
+
+        Its events begin with the `RunResumed`; `Ledger.follow` has those before it. A run that has come to its end
+        gives its last event. Entering is a checkpoint, and raises what `resume` raises before the run goes on; leaving
+        is as with `open_run`.
+        """
+        async with driven(await self._take_up(run_id, agent, allow_changes=allow_changes)) as run:
+            yield run
 
     def fan_out(
         self,
@@ -262,10 +305,19 @@ class Engine:
         run_id = f"run_{self._rng.getrandbits(96):024x}"
         feed = Feed(self._ledger.create(run_id), self._options.max_unread)
         lease = self._lease(agent, run_id)
-        surroundings = Surroundings(
-            self._pool, self._options, self._rng, self, self._workbench, self._support
-        )
+        surroundings = self._surroundings()
         driver = Driver(run_id, agent, items, feed, lease, surroundings, origin)
+        return Run(driver, feed, self._count, self._fork)
+
+    async def _take_up(self, run_id: str, agent: Agent, *, allow_changes: bool) -> Run:
+        self._check_open()
+        _check_agent(agent)
+        taken = await take_up(self._ledger, run_id, agent, self._options, allow_changes=allow_changes)
+        # Of a run that is over the last record is left to be seen.
+        feed = Feed(taken.log, self._options.max_unread, after=taken.last - taken.has_result)
+        lease = self._lease(agent, run_id)
+        surroundings = self._surroundings()
+        driver = Driver(run_id, agent, (), feed, lease, surroundings, resumption=taken)
         return Run(driver, feed, self._count, self._fork)
 
     def _fork(self, source: Driver, hold: Hold | None, agent: Agent, items: tuple[Item, ...]) -> Run:
@@ -273,6 +325,9 @@ class Engine:
         _check_agent(agent)
         origin = source.leave(agent, agent.endpoint or self._endpoint, hold)
         return self._new_run(agent, (*origin.items, *items), origin)
+
+    def _surroundings(self) -> Surroundings:
+        return Surroundings(self._pool, self._options, self._rng, self, self._workbench, self._support)
 
     def _lease(self, agent: Agent, label: str) -> RoutedLease:
         return self._routes.lease(agent.endpoint or self._endpoint, label, agent.transport)

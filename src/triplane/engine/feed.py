@@ -33,10 +33,12 @@ class Feed:
     Args:
         log: The run's log.
         max_unread: How many bytes the slowest required reader may be behind before `make_room` waits.
+        after: The sequence number after which readers begin: what was there before a run was resumed is not theirs.
     """
 
-    def __init__(self, log: ClaimedLog, max_unread: int) -> None:
+    def __init__(self, log: ClaimedLog, max_unread: int, *, after: int = -1) -> None:
         self.log = log
+        self.after = after
         self._max_unread = max_unread
         self._written = 0
         # By token and not by reader: a reader that nobody holds any more must be free to go.
@@ -68,7 +70,7 @@ class Feed:
             await self._caught_up.wait()
 
     def reader(self) -> Reader:
-        """A reader from the log's first record on."""
+        """A reader from the first record on that is for readers."""
         return Reader(self)
 
     def note(self, token: int, bytes_read: int) -> None:
@@ -94,7 +96,7 @@ class Reader:
 
     def __init__(self, feed: Feed) -> None:
         self._feed = feed
-        self._sequence = -1
+        self._sequence = feed.after
         self._events: deque[RunEvent] = deque()
         self._unread = 0
         self._ended = False
@@ -139,7 +141,10 @@ class Reader:
                     self._events.extend(self._feed.events_of(record, record.body))
                 case body:
                     self._events.append(body)
-                    self._ended = isinstance(body, RunEnded)
+                    if isinstance(body, RunEnded):
+                        # Whoever resumes the run has readers of its own.
+                        self._ended = True
+                        return
 
     def close(self) -> None:
         """Stop following; the run no longer waits for this reader. Idempotent. Not a checkpoint."""

@@ -81,13 +81,14 @@ class Recovery:
     Args:
         agent: Whose turn it is.
         options: `replay_attempts`, `ambiguous_sends`, `backoff_base`, `backoff_limit`.
+        attempt: Which one is next: more than 1 for a turn that an engine before this one has tried.
 
     Attributes:
         attempt: Which one is in hand, from 1.
     """
 
-    def __init__(self, agent: Agent, options: EngineOptions) -> None:
-        self.attempt = 1
+    def __init__(self, agent: Agent, options: EngineOptions, attempt: int = 1) -> None:
+        self.attempt = attempt
         self._options = options
         self._server_effects = agent.has_server_effects
         self._ambiguous_sends: AmbiguousSends = agent.ambiguous_sends or options.ambiguous_sends

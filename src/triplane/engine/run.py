@@ -76,7 +76,7 @@ class Run:
         """The final state.
 
         Raises:
-            RunFailed: The run has not ended yet, or ended without a result.
+            RunFailed: The run has not ended yet, or was cancelled.
             TriplaneError: The run failed; this is why.
         """
         if self._failure is not None:
@@ -94,6 +94,7 @@ class Run:
         """Return the final state once the run has ended. A checkpoint.
 
         Raises:
+            RunFailed: The run was cancelled; `state` says how far it had come.
             TriplaneError: The run failed; this is why.
         """
         await self._over.wait()

@@ -125,8 +125,8 @@ class TurnDriver:
         Raises:
             TriplaneError: The run cannot go on; its receipt says what happened.
         """
-        turn = self._reducer.turns + 1
-        recovery = Recovery(self._agent, self._options)
+        turn, attempt = self._reducer.next_attempt
+        recovery = Recovery(self._agent, self._options, attempt)
         over_http = False
         while True:
             # Not with the lane in hand: it is lent out, and what it caches can be continued on another one.

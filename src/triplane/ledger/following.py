@@ -53,11 +53,11 @@ class Follower:
         elif self._records:
             await trio.lowlevel.checkpoint()
         while not self._records:
-            if self._ended:
-                await trio.lowlevel.checkpoint()
-                raise StopAsyncIteration
+            # Also after an end: the run may have been resumed.
             self._records.extend(await self._log.read(self._after, _BATCH))
             if not self._records:
+                if self._ended:
+                    raise StopAsyncIteration
                 await self._log.wait(self._after)
         record = self._records.popleft()
         self._after = record.sequence

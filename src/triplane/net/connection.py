@@ -145,6 +145,7 @@ class Connection:
                     await self._run_wire(self._stream, opening, on_open)
                 except ConnectFailed as error:
                     failure = error
+                    failure.body = opening.endpoint.masked(failure.body)
                 else:
                     return
                 finally:
@@ -238,7 +239,7 @@ class Connection:
     async def send(self, text: str) -> None:
         """Send one request, after those that other tasks are sending. If it is cut short, the connection is poisoned.
 
-        Cancelled before its first byte, it has done nothing, and the connection is as it was.
+        Cancelled before it has begun, as while it waits for others, it has done nothing, and the connection is as it was.
 
         Raises:
             ConnectionLost: The connection is over, or was poisoned.
@@ -249,6 +250,7 @@ class Connection:
         except trio.WouldBlock:
             await self._sending.acquire()
         try:
+            await trio.lowlevel.checkpoint_if_cancelled()
             await self._send(text)
         finally:
             self._sending.release()

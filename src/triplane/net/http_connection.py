@@ -189,8 +189,8 @@ class HttpConnection:
                     target = self.endpoint.redirected(values["location"])
                 renews = may_renew and status in (401, 403)
                 if target is None and not renews:
-                    return await self._read(response, values, exchange)
-                content = await _beginning_of(response)
+                    return await self._read(response, values, exchange, asker)
+                content = await _beginning_of(response, asker)
             if target is not None:
                 self._resource = target
                 redirects += 1
@@ -200,7 +200,7 @@ class HttpConnection:
                 await self._credentials.renewed(asker.api_key, refusal)
 
     async def _read(
-        self, response: httpcore2.Response, headers: dict[str, str], exchange: HttpExchange
+        self, response: httpcore2.Response, headers: dict[str, str], exchange: HttpExchange, asker: Endpoint
     ) -> TriplaneError | None:
         status = response.status
         kind = headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -208,7 +208,7 @@ class HttpConnection:
             if headers.get("content-encoding", "identity").strip().lower() != "identity":
                 return ProtocolViolation("the server compressed the events, which it was asked not to do")
             return await self._read_events(response, exchange)
-        content = await _beginning_of(response)
+        content = await _beginning_of(response, asker)
         if 200 <= status < 300:
             return ProtocolViolation(
                 f"the server at {self.endpoint.url} answered with {kind or 'something without a type'} and status"
@@ -383,7 +383,7 @@ def _headers(asker: Endpoint, length: int) -> list[tuple[bytes, bytes]]:
     ]
 
 
-async def _beginning_of(response: httpcore2.Response) -> bytes:
+async def _beginning_of(response: httpcore2.Response, asker: Endpoint) -> bytes:
     """As much of a body as is worth having; usually all of it, which leaves a connection that can be used again."""
     content = bytearray()
     async with aclosing(response.aiter_stream()) as chunks:
@@ -391,4 +391,4 @@ async def _beginning_of(response: httpcore2.Response) -> bytes:
             content += chunk
             if len(content) > _MAX_ERROR_BODY:
                 break
-    return bytes(content)
+    return asker.masked(content.decode(errors="replace")).encode()

@@ -6,6 +6,9 @@ import. What they yield, and what other test runners can use:
 
 from .cassettes import LocalCassette as LocalCassette
 from .cassettes import start_cassette as start_cassette
+from .crashes import Crash as Crash
+from .crashes import CrashReport as CrashReport
+from .crashes import crash_at_every_step as crash_at_every_step
 from .expectations import Pattern as Pattern
 from .ledgers import LEDGER_CHECKS as LEDGER_CHECKS
 from .ledgers import OpenStore as OpenStore

@@ -37,4 +37,5 @@ from .tool import by_name as by_name
 from .tool import tool as tool
 from .tool import tools_of as tools_of
 from .workbench import Workbench as Workbench
+from .workspace import CommandLimits as CommandLimits
 from .workspace import workspace as workspace

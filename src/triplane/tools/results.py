@@ -240,6 +240,14 @@ def invalid_arguments(lines: Iterable[str]) -> str:
     return cap("\n".join(("The tool was not run: its arguments do not fit.", *lines)))
 
 
+def interrupted() -> str:
+    """The sentence for a call that the end of the program cut off."""
+    return (
+        "The call was cut off when the program ended. Whether it did its work is not known;"
+        " look before you make it again."
+    )
+
+
 def timed_out(seconds: float, *, harmless: bool) -> str:
     """The sentence for a call that was cut off."""
     doubt = "" if harmless else " Part of its work may have been done."

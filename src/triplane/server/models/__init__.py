@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from .directive import Directive
 from .echo import Echo
+from .mender import Mender
 from .surveyor import Surveyor
 
 if TYPE_CHECKING:
@@ -13,10 +14,10 @@ if TYPE_CHECKING:
 
     from triplane.server.model import Model
 
-__all__ = ["Directive", "Echo", "Surveyor", "builtin_models"]
+__all__ = ["Directive", "Echo", "Mender", "Surveyor", "builtin_models"]
 
 
 def builtin_models() -> Mapping[str, Model]:
     """Return the models every server has, by name."""
-    models: tuple[Model, ...] = (Directive(), Surveyor(), Echo())
+    models: tuple[Model, ...] = (Directive(), Surveyor(), Mender(), Echo())
     return {model.name: model for model in models}

@@ -23,14 +23,17 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Final
 
 import attrs
-import orjson
 
 from triplane.server.conversation import Item, item_text
 from triplane.server.model import FunctionCall, ModelRequest, NewMessage, Step, Text
+
+from .tool_calls import Arguments, Call, fit, made_calls
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
 
 __all__ = ["Surveyor"]
 
@@ -56,21 +59,6 @@ _BINARY: Final = re.compile(
     r"|webp|whl|woff2?|xz|zip|zst)",
     re.IGNORECASE,
 )
-
-Arguments: TypeAlias = dict[str, Any]
-
-
-@attrs.frozen
-class _Call:
-    """A call that was made and what came back; None if it was not answered."""
-
-    name: str
-    arguments: Mapping[str, Any]
-    output: str | None
-
-    @property
-    def lines(self) -> list[str]:
-        return (self.output or "").splitlines()
 
 
 @attrs.frozen
@@ -140,7 +128,7 @@ class Surveyor:
             return
         conversation = request.conversation
         user = conversation[conversation.last_user] if conversation.last_user is not None else {}
-        survey = _Survey(_calls(conversation.since_user()), _Scope.of(item_text(user)))
+        survey = _Survey(made_calls(conversation.since_user()), _Scope.of(item_text(user)))
         for stage in _plan(survey, tools):
             # Counting calls, and not comparing them, ends the survey whatever becomes of them on the way.
             made = len(survey.calls_of(stage.tool))
@@ -149,7 +137,7 @@ class Surveyor:
                 yield NewMessage("commentary")
                 yield Text(stage.says)
                 for arguments in due:
-                    yield FunctionCall(stage.tool, _fit(arguments, tools[stage.tool]))
+                    yield FunctionCall(stage.tool, fit(arguments, tools[stage.tool]))
                 return
         for line in _report(survey):
             yield Text(line + "\n")
@@ -178,63 +166,10 @@ def _plan(survey: _Survey, tools: Mapping[str, Item]) -> Iterator[_Stage]:
         )
 
 
-# What stands for a required property that nothing is known of but its type.
-_FILLERS: Final[Mapping[str, Any]] = {
-    "string": "",
-    "integer": 0,
-    "number": 0,
-    "boolean": False,
-    "array": [],
-    "object": {},
-}
-
-
-def _fit(wanted: Arguments, tool: Item) -> str:
-    """Return `wanted` as the arguments of a call of `tool`: no property it lacks, every property it requires."""
-    schema = tool.get("parameters")
-    properties = schema.get("properties") if isinstance(schema, dict) else None
-    if not isinstance(schema, dict) or not isinstance(properties, dict):
-        return orjson.dumps(wanted).decode()
-    arguments = {name: value for name, value in wanted.items() if name in properties}
-    required = schema.get("required")
-    for name in required if isinstance(required, list) else ():
-        if isinstance(name, str) and name not in arguments:
-            arguments[name] = _filler(properties.get(name))
-    return orjson.dumps(arguments).decode()
-
-
-def _filler(schema: object) -> Any:
-    if not isinstance(schema, dict):
-        return None
-    if "default" in schema:
-        return schema["default"]
-    choices, kind = schema.get("enum"), schema.get("type")
-    if isinstance(choices, list) and choices:
-        return choices[0]
-    return _FILLERS.get(kind) if isinstance(kind, str) else None
-
-
-def _calls(items: Sequence[Item]) -> list[_Call]:
-    outputs = {
-        item["call_id"]: item_text(item) for item in items if item.get("type") == "function_call_output"
-    }
-    calls: list[_Call] = []
-    for item in items:
-        if item.get("type") == "function_call":
-            try:
-                arguments = orjson.loads(item.get("arguments", ""))
-            except orjson.JSONDecodeError:
-                arguments = {}
-            if not isinstance(arguments, dict):
-                arguments = {}
-            calls.append(_Call(str(item.get("name")), arguments, outputs.get(item["call_id"])))
-    return calls
-
-
 class _Survey:
     """What the outputs so far tell."""
 
-    def __init__(self, calls: list[_Call], scope: _Scope) -> None:
+    def __init__(self, calls: list[Call], scope: _Scope) -> None:
         self._calls = calls
         self.scope = scope
         self.entries: list[tuple[int, str]] = []
@@ -251,7 +186,7 @@ class _Survey:
         }
         self.marks = self._read_marks()
 
-    def calls_of(self, tool: str) -> list[_Call]:
+    def calls_of(self, tool: str) -> list[Call]:
         return [call for call in self._calls if call.name == tool]
 
     @property
@@ -285,11 +220,11 @@ class _Survey:
         texts = [path for size, path in self.largest() if size and not _BINARY.fullmatch(path)]
         return texts[:_FILES_READ]
 
-    def _failed(self, call: _Call) -> None:
+    def _failed(self, call: Call) -> None:
         line = call.lines[0][:120] if call.lines else "no output"
         self.failures.append(f"{call.name}: {line}")
 
-    def _read_list(self, call: _Call) -> None:
+    def _read_list(self, call: Call) -> None:
         for line in call.lines:
             if match := _ENTRY.fullmatch(line):
                 self.entries.append((int(match[1]), match[2]))
@@ -312,7 +247,7 @@ class _Survey:
                 self._failed(call)
         return totals
 
-    def _read_count(self, call: _Call) -> int | None:
+    def _read_count(self, call: Call) -> int | None:
         status = [match for line in call.lines if (match := _EXIT_STATUS.fullmatch(line))]
         counts = [match for line in call.lines if (match := _COUNT.fullmatch(line))]
         if len(counts) == 1 and status and status[-1][1] == "0":

@@ -1,0 +1,68 @@
+"""The command that continues a run from where its log ends."""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from typing import TYPE_CHECKING
+
+import click
+import trio
+
+from triplane.cli.agent_options import KEY, agent_options, endpoint_of, tools_of
+from triplane.cli.ledger import LedgerFile
+from triplane.cli.run import Resumed, run_once
+from triplane.cli.screen import Screen
+from triplane.engine.agent import Agent
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from triplane.core.transport import TransportSetting
+
+
+@click.command()
+@click.argument("run_id", metavar="RUN")
+@agent_options
+@click.option(
+    "--ledger",
+    metavar="FILE",
+    type=LedgerFile(exists=True),
+    required=True,
+    help="The file that has the run's log.",
+)
+@click.option(
+    "--allow-changes", is_flag=True, help="Go on although model, instructions, tools or settings are others."
+)
+def resume(
+    *,
+    run_id: str,
+    model: str,
+    url: str | None,
+    transport: TransportSetting,
+    tools: str | None,
+    allow_commands: bool,
+    instructions: str,
+    json_wanted: bool,
+    ledger: Path,
+    allow_changes: bool,
+) -> int:
+    """Continue RUN from where its log ends, and show it from there on.
+
+    The run may have been cut off anywhere, with the process that drove it; one that failed or was interrupted goes on.
+    Nothing is done twice: a tool call that had started, and may have had its effect, is not made again, and the model
+    is told so. Give the same options as before; if something else would be sent, it is refused with the difference.
+
+    \b
+    triplane run --model gpt-5.5 --tools workspace:src --ledger runs.db "What is this?"
+    triplane resume run_5d4a1c2f9b7e8a60d3c1b2a4 --model gpt-5.5 --tools workspace:src --ledger runs.db
+
+    Exit status: 0 when the run completed, 1 when it failed or cannot be resumed, 130 after Ctrl-C.
+    """  # noqa: D301  # click wants the real character
+    agent = Agent(model, instructions, tools_of(tools, allow_commands=allow_commands), transport=transport)
+    endpoint = endpoint_of(url)
+    screen = Screen([os.environ.get(KEY)])
+    resumed = Resumed(run_id, allow_changes)
+    return trio.run(
+        partial(run_once, agent, None, endpoint, screen, as_json=json_wanted, ledger=ledger, resumed=resumed)
+    )

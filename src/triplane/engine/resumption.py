@@ -1,0 +1,185 @@
+"""How a run goes on from its log: taken up from wherever the log ends, in this process or another.
+
+A log may end anywhere, since a process may die anywhere. What the log leaves open is closed first, by records of its
+own, so that whoever reads the log sees the same: a request that was under way is retracted, and a call whose effect
+may have happened gets the outcome ``interrupted``. From there on the run is like any other.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, final
+
+from triplane.core.errors import ConfigError, Receipt, RunFailed
+from triplane.core.identity import changes
+from triplane.core.outcome import ToolOutcome
+from triplane.core.records import (
+    ResponseRetracted,
+    RunResumed,
+    SteersRequeued,
+    ToolFinished,
+    UnknownRecord,
+)
+from triplane.core.reducer import RunReducer
+from triplane.core.retry import BOUNDARIES, Boundary, may_replay, moment_of, safe_next
+from triplane.tools import results
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from triplane.core.options import EngineOptions
+    from triplane.core.records import Body, ToolStarted
+    from triplane.core.store import ClaimedLog, Ledger, RunLog
+
+    from .agent import Agent
+
+
+async def fold(log: RunLog) -> tuple[RunReducer, int]:
+    """The state that a log makes, and the sequence number of its last record, -1 if it has none. A checkpoint.
+
+    Raises:
+        ConfigError: A newer Triplane has written something that the state depends on.
+        LedgerCorrupt: The log is damaged.
+        LedgerFailed: The store could not be read.
+    """
+    reducer = RunReducer()
+    last = -1
+    while records := await log.read(last):
+        for record in records:
+            body = record.body
+            if isinstance(body, UnknownRecord) and body.essential:
+                raise ConfigError(
+                    f"record {record.sequence} of run {log.run_id} is a {body.kind!r} of version {body.version}, which"
+                    " this version of Triplane does not know; resume the run with the version that wrote it"
+                )
+            reducer.apply(record)
+        last = records[-1].sequence
+    return reducer, last
+
+
+@final
+class Resumption:
+    """A run that is about to go on. Made by `take_up`.
+
+    Args:
+        log: The run's log, with the claim to it.
+        reducer: The state that the log makes.
+        last: The sequence number of the log's last record.
+        agent: Who is to answer from here on.
+    """
+
+    def __init__(self, log: ClaimedLog, reducer: RunReducer, last: int, agent: Agent) -> None:
+        self.log = log
+        self.reducer = reducer
+        self.last = last
+        self._agent = agent
+
+    @property
+    def has_result(self) -> bool:
+        """Whether the run has come to its end, so that there is nothing to go on with."""
+        return self.reducer.status in ("completed", "incomplete")
+
+    def check(self, options: EngineOptions, *, allow_changes: bool) -> None:
+        """Check that the run can go on, before anything is recorded.
+
+        Raises:
+            ConfigError: The log does not begin with a run's beginning, or the agent is another one.
+            RunFailed: The request that was under way must not be repeated.
+        """
+        if self.reducer.agent is None:
+            raise ConfigError(
+                f"nothing of run {self.log.run_id} is in the ledger but its name, so there is nothing to resume;"
+                " begin it with engine.run(…)"
+            )
+        if self.has_result:
+            return
+        different = self._changes()
+        if different and not allow_changes:
+            raise ConfigError(
+                f"run {self.log.run_id} was begun by another agent than this one: {'; '.join(different)}. Resume it with"
+                " an agent that sends the same, or accept the difference with allow_changes=True"
+            )
+        self._check_request(options)
+
+    def settle(self, record: Callable[[Body], None]) -> None:
+        """Record that the run goes on, and close what the log leaves open. Not a checkpoint."""
+        agent, reducer = self._agent, self.reducer
+        record(RunResumed(agent.name, agent.model, agent.fingerprint, dict(agent.parts), self._changes()))
+        if reducer.has_request_in_hand:
+            self._retract(record)
+        for started in reducer.in_doubt:
+            if self._must_not_run_again(started):
+                record(
+                    ToolFinished(
+                        started.call_id, started.name, ToolOutcome("interrupted", results.interrupted())
+                    )
+                )
+
+    def _changes(self) -> tuple[str, ...]:
+        before = self.reducer.agent
+        if before is None or before.fingerprint == self._agent.fingerprint:
+            return ()
+        found = changes(before.parts, self._agent.parts) if before.parts else ()
+        return found or ("its fingerprint is another",)
+
+    def _check_request(self, options: EngineOptions) -> None:
+        agent = self._agent
+        if not self.reducer.has_request_in_hand or may_replay(
+            self._boundary,
+            server_effects=agent.has_server_effects,
+            ambiguous_sends=agent.ambiguous_sends or options.ambiguous_sends,
+        ):
+            return
+        raise RunFailed(
+            "the model may have run for the request that was under way when the run was cut off, and what it did on the"
+            " server must not be done twice; look there, then resume with an agent that has"
+            ' ambiguous_sends="replay"',
+            run_id=self.log.run_id,
+            code="ambiguous_send",
+            receipt=Receipt(
+                self._boundary.sent,
+                self.reducer.response.shown,
+                self.reducer.effects,
+                safe_next(self._boundary, server_effects=True, effects=self.reducer.effects),
+            ),
+        )
+
+    @property
+    def _boundary(self) -> Boundary:
+        # Whether the request had begun to go out when the process died, its log cannot know.
+        return BOUNDARIES[moment_of(self.reducer.turn, sending_began=True)]
+
+    def _retract(self, record: Callable[[Body], None]) -> None:
+        reducer, ambiguous = self.reducer, self._boundary.ambiguous
+        response = reducer.response
+        if response.status in ("completed", "incomplete"):
+            unsettled = sum(steer.state in ("sent", "accepted") for steer in reducer.turn.steers)
+            record(SteersRequeued(reducer.turns, "resumed", unsettled, ambiguous))
+        else:
+            record(ResponseRetracted(reducer.turns, "resumed", response.shown, ambiguous))
+
+    def _must_not_run_again(self, started: ToolStarted) -> bool:
+        """By what the tool was when it started and by what it is now: whichever promises less."""
+        tool = self._agent.tools_by_name.get(started.name)
+        return started.effect == "write" or (tool is not None and tool.effect == "write")
+
+
+async def take_up(
+    ledger: Ledger, run_id: str, agent: Agent, options: EngineOptions, *, allow_changes: bool
+) -> Resumption:
+    """Claim a run and find out where it stands. A checkpoint. Nothing is recorded yet.
+
+    Raises:
+        ConfigError: The ledger has no such run, or its agent is another one.
+        RunFailed: The request that was under way must not be repeated.
+        LedgerCorrupt: The log is damaged.
+        LedgerFailed: Somebody else drives the run, or the store could not be read.
+    """
+    log = await ledger.claim(run_id)
+    try:
+        reducer, last = await fold(log)
+        resumption = Resumption(log, reducer, last, agent)
+        resumption.check(options, allow_changes=allow_changes)
+    except BaseException:
+        log.release()
+        raise
+    return resumption
