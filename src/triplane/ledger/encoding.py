@@ -183,8 +183,10 @@ class _FieldsOf(dict[type, "Callable[[Any], dict[str, Any]]"]):
         values_of = attrgetter(*names)
 
         def fields(body: object) -> dict[str, Any]:
-            values = values_of(body)
-            found = dict(zip(names, values, strict=True)) if len(names) > 1 else {names[0]: values}
+            values: Any = values_of(body)
+            found: dict[str, Any] = (
+                dict(zip(names, values, strict=True)) if len(names) > 1 else {names[0]: values}
+            )
             for name in floats:
                 # 1 and 1.0 are equal and would not be written alike.
                 if found[name] is not None:
