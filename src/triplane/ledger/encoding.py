@@ -183,7 +183,7 @@ class _FieldsOf(dict[type, "Callable[[Any], dict[str, Any]]"]):
         values_of = attrgetter(*names)
 
         def fields(body: object) -> dict[str, Any]:
-            values = values_of(body)
+            values: Any = values_of(body)
             found: dict[str, Any] = (
                 dict(zip(names, values, strict=True)) if len(names) > 1 else {names[0]: values}
             )

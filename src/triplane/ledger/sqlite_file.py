@@ -319,16 +319,20 @@ def _run_row(row: tuple[Any, ...]) -> RunRow:
 
 def all_runs(connection: sqlite3.Connection, path: str) -> list[RunRow]:
     """Every run in the order in which they began."""
-    check_totals(connection, path)
-    return [_run_row(row) for row in connection.execute(f"{_RUN} ORDER BY run")]
+    found = [_run_row(row) for row in connection.execute(f"{_RUN} ORDER BY run")]
+    check_totals(connection, path, len(found))
+    return found
 
 
-def check_totals(connection: sqlite3.Connection, path: str) -> None:
-    """Whether all runs are there."""
-    there = _value(connection, "SELECT count(*) FROM runs")
+def check_totals(connection: sqlite3.Connection, path: str, there: int | None = None) -> None:
+    """Whether all runs are there, so many in the table and as many in its index."""
+    counts = [
+        _value(connection, "SELECT count(*) FROM runs NOT INDEXED") if there is None else there,
+        _value(connection, "SELECT count(*) FROM runs INDEXED BY sqlite_autoindex_runs_1 WHERE run_id >= ''"),
+    ]
     expected = _value(connection, "SELECT runs FROM totals")
-    if there != expected:
-        words = f"{path!r} is damaged: it has {there} runs and should have {expected}"
+    if counts != [expected] * 2:
+        words = f"{path!r} is damaged: it has {min(counts)} runs and should have {expected}"
         raise LedgerCorrupt(words, path=path, offset=0)
 
 
@@ -343,18 +347,23 @@ def read_run(
     with transaction(connection, "DEFERRED"):
         run = find_run(connection, path, run_id)
         wanted = max(0, min(limit, run.records - after - 1))
-        rows = read_rows(connection, run.run, max(after, 0), wanted + (after >= 0)) if wanted else []
+        # One more than is wanted: after the last one there must be none.
+        rows = read_rows(connection, run.run, max(after, 0), wanted + (after >= 0) + 1) if wanted else []
     previous, first = seed(run_id), after + 1
     if after >= 0 and rows:
         before, *rows = rows
         if before.sequence != after:
             raise BrokenChainError(after, "is missing")
         previous = before.digest
+    beyond = rows[wanted:]
+    del rows[wanted:]
     records = unlink(previous, rows, first)
     if len(records) < wanted:
         raise BrokenChainError(first + len(records), "is missing")
     if rows and rows[-1].sequence == run.records - 1 and rows[-1].digest != run.head:
         raise BrokenChainError(run.records - 1, "is not the one that was written last")
+    if beyond and first + wanted == run.records:
+        raise BrokenChainError(run.records, "is there, and the row of its run does not know it")
     return run, records
 
 

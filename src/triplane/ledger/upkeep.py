@@ -20,7 +20,7 @@ from .sqlite_file import all_runs, check_totals, read_rows, run_base, transactio
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from .sqlite import SqliteLedger
     from .sqlite_file import RunRow
@@ -250,8 +250,9 @@ def _goes_on(connection: sqlite3.Connection, run: RunRow, bad: int) -> bool:
     return False
 
 
-def _cut(path: str, clock: object, found: Sequence[Damage], connection: sqlite3.Connection) -> None:
-    assert callable(clock)
+def _cut(
+    path: str, clock: Callable[[], float], found: Sequence[Damage], connection: sqlite3.Connection
+) -> None:
     copy = Path(f"{path}.before-repair")
     if copy.exists():
         raise ConfigError(f"{str(copy)!r} is from an earlier repair; move it away first")
