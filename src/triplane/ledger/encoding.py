@@ -184,9 +184,8 @@ class _FieldsOf(dict[type, "Callable[[Any], dict[str, Any]]"]):
 
         def fields(body: object) -> dict[str, Any]:
             values: Any = values_of(body)
-            found: dict[str, Any] = (
-                dict(zip(names, values, strict=True)) if len(names) > 1 else {names[0]: values}
-            )
+            # Of one name, attrgetter gives the value, and of several a tuple.
+            found: dict[str, Any] = dict(zip(names, values if len(names) > 1 else (values,), strict=True))
             for name in floats:
                 # 1 and 1.0 are equal and would not be written alike.
                 if found[name] is not None:
