@@ -180,10 +180,10 @@ class _FieldsOf(dict[type, "Callable[[Any], dict[str, Any]]"]):
             raise TypeError(f"a record cannot hold {cls.__name__}")
         names = tuple(each.name for each in attrs.fields(cls))
         floats = tuple(each.name for each in attrs.fields(cls) if str(each.type) in _FLOATS)
-        values_of = attrgetter(*names)
+        values_of: Callable[[Any], Any] = attrgetter(*names)
 
         def fields(body: object) -> dict[str, Any]:
-            values: Any = values_of(body)
+            values = values_of(body)
             found: dict[str, Any] = (
                 dict(zip(names, values, strict=True)) if len(names) > 1 else {names[0]: values}
             )
