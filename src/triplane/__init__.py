@@ -3,6 +3,8 @@
 This module is a list of names. Start with `open_engine`, `Agent` and `tool`; `triplane.server` is the local server.
 """
 
+from triplane.core.artifacts import Artifact as Artifact
+from triplane.core.artifacts import ArtifactStore as ArtifactStore
 from triplane.core.errors import ApprovalRequired as ApprovalRequired
 from triplane.core.errors import CloseInfo as CloseInfo
 from triplane.core.errors import ConfigError as ConfigError
@@ -28,6 +30,7 @@ from triplane.core.records import DifferencesFound as DifferencesFound
 from triplane.core.records import ForkedFrom as ForkedFrom
 from triplane.core.records import FramesReceived as FramesReceived
 from triplane.core.records import InputAdded as InputAdded
+from triplane.core.records import LateResultDropped as LateResultDropped
 from triplane.core.records import Record as Record
 from triplane.core.records import RequestSent as RequestSent
 from triplane.core.records import ResponseRetracted as ResponseRetracted
@@ -38,6 +41,8 @@ from triplane.core.records import SteerSent as SteerSent
 from triplane.core.records import SteersRequeued as SteersRequeued
 from triplane.core.records import StillWaiting as StillWaiting
 from triplane.core.records import ToolFinished as ToolFinished
+from triplane.core.records import ToolProgress as ToolProgress
+from triplane.core.records import ToolQueued as ToolQueued
 from triplane.core.records import ToolStarted as ToolStarted
 from triplane.core.records import TransportChanged as TransportChanged
 from triplane.core.records import UndecodableFrame as UndecodableFrame
@@ -66,6 +71,12 @@ from triplane.net.endpoint import Endpoint as Endpoint
 from triplane.net.statistics import LaneStatistics as LaneStatistics
 from triplane.net.statistics import PoolStatistics as PoolStatistics
 from triplane.protocol.settings import ModelSettings as ModelSettings
+from triplane.tools import Command as Command
+from triplane.tools import File as File
+from triplane.tools import Image as Image
+from triplane.tools import Progress as Progress
 from triplane.tools import Tool as Tool
 from triplane.tools import ToolContext as ToolContext
+from triplane.tools import process_tool as process_tool
 from triplane.tools import tool as tool
+from triplane.tools import tools_of as tools_of

@@ -45,7 +45,9 @@ COUNTS = [
     "max_unread",
     "max_turns",
     "max_tool_calls",
+    "repeated_failure",
 ]
+COUNTS_OR_INFINITE = ["max_tool_concurrency"]
 COUNTS_FROM_ZERO = ["replay_attempts", "spare_connections"]
 SECONDS_OR_NONE = ["forbidden_delay"]
 SECONDS_FROM_ZERO = ["drain_timeout"]
@@ -64,6 +66,7 @@ def test_every_option_is_a_kind_that_is_tested_here() -> None:
     assert names == {
         *SECONDS,
         *COUNTS,
+        *COUNTS_OR_INFINITE,
         *COUNTS_FROM_ZERO,
         *SECONDS_OR_NONE,
         *SECONDS_FROM_ZERO,
@@ -93,6 +96,12 @@ def test_counts_may_be_large(name: str, value: int) -> None:
     assert make(name, value) == value
 
 
+@pytest.mark.parametrize("name", COUNTS_OR_INFINITE)
+@pytest.mark.parametrize("value", [1, 100, math.inf])
+def test_counts_may_be_infinite(name: str, value: float) -> None:
+    assert make(name, value) == value
+
+
 @pytest.mark.parametrize("name", SECONDS_OR_NONE)
 def test_what_may_be_left_out_is_none(name: str) -> None:
     assert make(name, None) is None
@@ -107,6 +116,7 @@ def test_replays_may_be_switched_off() -> None:
     [(name, value) for name in SECONDS for value in (0, -1, math.nan, -math.inf, "1", None, True)]
     + [(name, value) for name in SECONDS_OR_NONE for value in (0, -1, math.nan, "1", True)]
     + [(name, value) for name in COUNTS for value in (0, -1, 1.0, math.inf, "1", None, True)]
+    + [(name, value) for name in COUNTS_OR_INFINITE for value in (0, -1, 1.0, math.nan, "1", None, True)]
     + [(name, value) for name in COUNTS_FROM_ZERO for value in (-1, 1.0, None, False)]
     + [(name, value) for name in SECONDS_FROM_ZERO for value in (-1, math.nan, "1", None, True)]
     + [(name, value) for name in WORDS for value in ("", "always", None, True, ["raise"])]

@@ -14,7 +14,7 @@ from triplane.engine.driver import Driver
 from triplane.net import pool
 from triplane.net.guarded_stream import GuardedStream
 from triplane.net.lanes import Lanes
-from triplane.tools import runtime
+from triplane.tools.kinds import Awaiting
 
 from .scenario import Lane, Latency, Run, Scenario, as_code
 from .shrinking import shrunk, told
@@ -30,19 +30,19 @@ def test_it_finds_a_tool_that_runs_before_its_start_is_durable(monkeypatch) -> N
     async def starting(self, call, tool, idempotency_key):
         self._record(ToolStarted(call.call_id, call.name, call.arguments, tool.effect, idempotency_key))
 
-    monkeypatch.setattr("triplane.engine.driver.Driver.starting", starting)
+    monkeypatch.setattr("triplane.engine.tool_calls.ToolCalls.starting", starting)
 
     assert "write ahead" == simulate(Scenario(1, JOBS)).found.which
 
 
 def test_it_finds_a_tool_that_runs_twice(monkeypatch) -> None:
-    once = runtime._attempt
+    once = Awaiting.__call__
 
-    async def twice(tool, arguments):
-        await once(tool, arguments)
-        return await once(tool, arguments)
+    async def twice(self, arguments, production):
+        await once(self, arguments, production)
+        return await once(self, arguments, production)
 
-    monkeypatch.setattr(runtime, "_attempt", twice)
+    monkeypatch.setattr(Awaiting, "__call__", twice)
 
     assert "at most once" == simulate(Scenario(1, JOBS)).found.which
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import trio
 from hypothesis import settings
 
 from triplane.core.outcome import ToolCall, ToolOutcome
-from triplane.tools import Tool, by_name, run_calls
+from triplane.tools import Progress, Tool, Workbench, by_name, run_calls
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,7 +34,19 @@ class Recorder:
         self.log: list[tuple[str, str]] = []
         self.keys: dict[str, str] = {}
         self.outcomes: dict[str, ToolOutcome] = {}
+        self.reports: list[tuple[str, Progress, int, int]] = []
+        self.queue: list[str] = []
+        self.late: list[str] = []
         self.on_starting: Callable[[ToolCall], Any] | None = None
+
+    def queued(self, call: ToolCall, tool: Tool) -> None:
+        self.queue.append(call.call_id)
+
+    def progress(self, call: ToolCall, progress: Progress, bytes_produced: int, skipped: int) -> None:
+        self.reports.append((call.call_id, progress, bytes_produced, skipped))
+
+    def dropped(self, call: ToolCall, seconds: float) -> None:
+        self.late.append(call.call_id)
 
     async def starting(self, call: ToolCall, tool: Tool, idempotency_key: str) -> None:
         self.log.append(("starting", call.call_id))
@@ -56,13 +69,25 @@ def call(name: str, call_id: str = "c1", /, **arguments: Any) -> ToolCall:
     return ToolCall(call_id, name, json.dumps(arguments))
 
 
-async def run_all(*calls: ToolCall, tools: Any, observer: Recorder | None = None) -> tuple[ToolOutcome, ...]:
+def told(outcome: ToolOutcome) -> ToolOutcome:
+    """An outcome without how long it waited and how often it was tried."""
+    return attrs.evolve(outcome, queue_seconds=0.0, attempts=0)
+
+
+async def run_all(
+    *calls: ToolCall, tools: Any, observer: Recorder | None = None, **more: Any
+) -> tuple[ToolOutcome, ...]:
     observer = Recorder() if observer is None else observer
-    outcomes = await run_calls(calls, by_name(tools), run_id="run", engine=NoEngine(), observer=observer)
+    outcomes = await run_calls(
+        calls, by_name(tools), run_id="run", engine=NoEngine(), observer=observer, **more
+    )
     assert outcomes == tuple(observer.outcomes[one.call_id] for one in calls)
     return outcomes
 
 
-async def run_one(tool: Tool, /, observer: Recorder | None = None, **arguments: Any) -> ToolOutcome:
-    (outcome,) = await run_all(call(tool.name, **arguments), tools=[tool], observer=observer)
+async def run_one(
+    tool: Tool, /, observer: Recorder | None = None, *, workbench: Workbench | None = None, **arguments: Any
+) -> ToolOutcome:
+    one = call(tool.name, **arguments)
+    (outcome,) = await run_all(one, tools=[tool], observer=observer, workbench=workbench)
     return outcome

@@ -50,6 +50,11 @@ def _flag(_instance: object, attribute: attrs.Attribute[Any], value: object) -> 
         raise ConfigError(f"{attribute.name} must be True or False, not {value!r}")
 
 
+def _whole_or_infinite(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    if value != math.inf:
+        _COUNT(instance, attribute, value)
+
+
 AmbiguousSends = Literal["replay_if_harmless", "replay", "raise"]
 SlowLane = Literal["spill", "fail"]
 
@@ -122,6 +127,8 @@ class EngineOptions:
             something happen twice on the server: the request names MCP servers, a code interpreter, a hosted shell or
             a tool of a type not known to be harmless, or adds to a ``conversation``. ``"replay"`` repeats it then as
             well, and ``"raise"`` never does. Either way the log and the receipt say so. An agent can have its own.
+        max_tool_concurrency: How many tool calls of all runs may be at work at once; the others wait in the order in
+            which they came. An agent that serves as a tool is not counted, as it would wait for its own calls.
         strict: What becomes of a response whose events cannot all be its own: numbers that are missing or come late,
             events of another response, another `previous_response_id` or conversation than the request's. By default
             it counts all the same, and a `DifferencesFound` says so; with `strict` it ends the run as a
@@ -168,6 +175,7 @@ class EngineOptions:
     ambiguous_sends: AmbiguousSends = attrs.field(
         default="replay_if_harmless", validator=one_of(AmbiguousSends)
     )
+    max_tool_concurrency: float = attrs.field(default=math.inf, validator=_whole_or_infinite)
     strict: bool = attrs.field(default=False, validator=_flag)
     backoff_base: float = attrs.field(default=0.5, validator=_SECONDS)
     backoff_limit: float = attrs.field(default=30.0, validator=_SECONDS)
@@ -180,7 +188,10 @@ class RunLimits:
     Attributes:
         max_turns: Requests that the run may make; a replayed one counts once.
         max_tool_calls: Tool calls that the run may make.
+        repeated_failure: How often in a row the same tool may fail for the same arguments. A model that does not learn
+            from the error will not the next time either.
     """
 
     max_turns: int = attrs.field(default=100, validator=_COUNT)
     max_tool_calls: int = attrs.field(default=1_000, validator=_COUNT)
+    repeated_failure: int = attrs.field(default=5, validator=_COUNT)

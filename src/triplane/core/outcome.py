@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import attrs
@@ -32,12 +32,16 @@ class ToolCall:
     namespace: str | None = attrs.field(default=None, kw_only=True)
     caller: Mapping[str, Any] | None = attrs.field(default=None, kw_only=True, eq=False)
 
-    def answer(self, output: str) -> dict[str, Any]:
+    def answer(self, output: str | Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """The item that answers the call, as wire data.
 
         Who made it and in which namespace goes back with the answer (openai-python 3.52.0).
+
+        Args:
+            output: Text, or a list of ``input_text``, ``input_image`` and ``input_file`` parts.
         """
-        answer: dict[str, Any] = {"type": f"{self.kind}_output", "call_id": self.call_id, "output": output}
+        said = output if isinstance(output, str) else list(output)
+        answer: dict[str, Any] = {"type": f"{self.kind}_output", "call_id": self.call_id, "output": said}
         if self.namespace is not None and self.kind == "function_call":
             answer["namespace"] = self.namespace
         if self.caller is not None:
@@ -59,6 +63,11 @@ class ToolOutcome:
         seconds: How long the call ran, 0 when it never started.
         bytes_produced: UTF-8 bytes the tool produced before it ended or was stopped.
         bytes_kept: How many of them are in `output`, markers not counted.
+        queue_seconds: How long it had waited for others before it ran.
+        attempts: How often its code was started.
+        artifact: Where more of the output is kept than the model was given, else None; see `ArtifactStore`.
+        content: What the model is given instead of `output` if that is more than text: parts as wire data, images and
+            files among them. `output` then says the same in words.
     """
 
     kind: OutcomeKind
@@ -67,6 +76,15 @@ class ToolOutcome:
     seconds: float = 0.0
     bytes_produced: int = 0
     bytes_kept: int = 0
+    queue_seconds: float = attrs.field(default=0.0, kw_only=True)
+    attempts: int = attrs.field(default=0, kw_only=True)
+    artifact: str | None = attrs.field(default=None, kw_only=True)
+    content: tuple[Mapping[str, Any], ...] | None = attrs.field(default=None, kw_only=True)
+
+    @property
+    def answer(self) -> str | tuple[Mapping[str, Any], ...]:
+        """What goes into the item that answers the call: `content` if there is any, else `output`."""
+        return self.output if self.content is None else self.content
 
     @property
     def succeeded(self) -> bool:

@@ -26,6 +26,7 @@ from .records import (
     SteerSent,
     SteersRequeued,
     ToolFinished,
+    ToolQueued,
     ToolStarted,
     TransportChanged,
 )
@@ -141,6 +142,9 @@ class RunReducer:
         head_lost: Why there is none although there was one.
         turn: What the request in hand has brought.
         outcomes: The outcomes by call id. A call has one; what is reported later is not taken.
+        retracted: The outcomes, None while there is none, of calls that had started early, by their ids, when the
+            response that they were of was retracted. They do not count unless another call takes them over.
+        has_artifacts: Whether a call left more output than the model was given.
         usage: Tokens, summed.
         bytes_up: See `RunState`.
         bytes_down: See `RunState`.
@@ -160,6 +164,8 @@ class RunReducer:
         self.head_lost: Literal["connection_lost", "head_evicted"] | None = None
         self.turn = TurnAccumulator()
         self.outcomes: dict[str, ToolOutcome] = {}
+        self.retracted: dict[str, ToolOutcome | None] = {}
+        self.has_artifacts = False
         self.usage = RunUsage()
         self.bytes_up = 0
         self.bytes_down = 0
@@ -185,6 +191,11 @@ class RunReducer:
         self._batch: list[ToolCall] = []
         self._pending: dict[str, ToolCall] = {}
         self._calls: dict[str, ToolCall] = {}
+        # The calls that have started early in the turn in hand.
+        self._early: set[str] = set()
+        # How often in a row a call of the same tool with the same arguments has failed.
+        self._failures: dict[tuple[str, str], int] = {}
+        self._counted: set[str] = set()
         self._started: dict[str, ToolStarted] = {}
         # Whether the next request is another attempt at the turn before it.
         self._repeats = False
@@ -246,11 +257,16 @@ class RunReducer:
     @property
     def effects(self) -> tuple[Effect, ...]:
         """The calls whose code started, in order, with what is known of each."""
-        return tuple(
-            Effect(
-                call_id, started.name, self.outcomes[call_id].kind if call_id in self.outcomes else "unknown"
-            )
-            for call_id, started in self._started.items()
+        known = ((id_, started.name, self._outcome_of(id_)) for id_, started in self._started.items())
+        return tuple(Effect(id_, name, "unknown" if one is None else one.kind) for id_, name, one in known)
+
+    @property
+    def repeated_failures(self) -> tuple[str, int]:
+        """The tool that has failed most often in a row for the same arguments, and how often."""
+        return max(
+            ((name, count) for (name, _), count in self._failures.items()),
+            key=lambda each: each[1],
+            default=("", 0),
         )
 
     def apply(self, record: Record, events: Sequence[ServerEvent | UndecodableFrame] | None = None) -> None:
@@ -272,7 +288,15 @@ class RunReducer:
                         self._turn_went_on()
             case ToolStarted():
                 self._started[body.call_id] = body
+            case ToolQueued():
+                if body.early:
+                    self._early.add(body.call_id)
             case ToolFinished():
+                if body.outcome.artifact is not None:
+                    self.has_artifacts = True
+                if body.reused_from is None and body.call_id in self.retracted:
+                    self.retracted[body.call_id] = body.outcome
+                    return
                 self.outcomes.setdefault(body.call_id, body.outcome)
                 if self._pending.pop(body.call_id, None) is not None and not self._pending:
                     self._answer()
@@ -412,6 +436,7 @@ class RunReducer:
         self._take_calls(self.turn.calls() if goes_on else [])
 
     def _take_calls(self, calls: list[ToolCall]) -> None:
+        self._early.clear()
         self._batch = calls
         self._calls |= {call.call_id: call for call in calls}
         # A call id that already has its outcome is answered from the log and never run again.
@@ -421,9 +446,25 @@ class RunReducer:
         else:
             self._answer()
 
+    def _outcome_of(self, call_id: str) -> ToolOutcome | None:
+        return self.outcomes.get(call_id) or self.retracted.get(call_id)
+
+    def _count_failure(self, call: ToolCall) -> None:
+        if call.call_id in self._counted:
+            return
+        self._counted.add(call.call_id)
+        outcome = self.outcomes[call.call_id]
+        key = (call.name, call.arguments)
+        if outcome.succeeded:
+            self._failures.pop(key, None)
+        elif outcome.kind in ("failed", "timed_out"):
+            self._failures[key] = self._failures.get(key, 0) + 1
+
     def _answer(self) -> None:
         """Once every call of the turn has its outcome, the outputs join the conversation in call order."""
-        self.history.extend(call.answer(self.outcomes[call.call_id].output) for call in self._batch)
+        for call in self._batch:
+            self._count_failure(call)
+        self.history.extend(call.answer(self.outcomes[call.call_id].answer) for call in self._batch)
         if self._batch:
             self.status = "waiting"
         self._batch = []
@@ -441,6 +482,8 @@ class RunReducer:
         # The turn's earlier responses stand, and their calls with them.
         standing = [each for each in self.turn.responses if each.status in ("completed", "incomplete")]
         calls = TurnAccumulator.calls_of(standing)
+        for call_id in self._early.difference(call.call_id for call in calls):
+            self.retracted[call_id] = self.outcomes.pop(call_id, None)
         self._begin_turn(None)
         self._turn_taken = True
         self._take_calls(calls)
@@ -478,6 +521,11 @@ class RunReducer:
             "added": self._added,
             "outcomes": self.outcomes,
             "started": self._started,
+            "retracted": self.retracted,
+            "early": sorted(self._early),
+            "has_artifacts": self.has_artifacts,
+            "counted": sorted(self._counted),
+            "failures": sorted([*key, count] for key, count in self._failures.items()),
             "repeats": self._repeats,
             "agent": self.agent,
             "request": self._request,
@@ -490,7 +538,7 @@ class RunReducer:
     def snapshot(self) -> RunState:
         """The state now, frozen. Costs the length of the last response and the number of calls."""
         running = tuple(
-            started.name for call_id, started in self._started.items() if call_id not in self.outcomes
+            started.name for id_, started in self._started.items() if self._outcome_of(id_) is None
         )
         finished = tuple(
             FinishedCall(self._calls[call_id], outcome)

@@ -17,7 +17,8 @@ from triplane.core.retry import has_server_effects
 from triplane.core.transport import TransportSetting
 from triplane.net.endpoint import Endpoint, check_transport
 from triplane.protocol import ModelSettings, to_wire
-from triplane.tools import Tool, ToolContext, by_name, tool
+from triplane.tools import Tool, ToolContext, ToolMethod, by_name, tool
+from triplane.tools.options import OnError, Siblings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -46,7 +47,7 @@ def _instance_of(kind: type, words: str) -> Callable[..., None]:
 
 def _check_tools(_instance: object, _attribute: attrs.Attribute[Any], value: tuple[object, ...]) -> None:
     for each in value:
-        if not isinstance(each, Tool):
+        if not isinstance(each, Tool) and not isinstance(each, ToolMethod):
             name = getattr(each, "__name__", None) or repr(each)
             raise ConfigError(f"an agent's tools are made with @triplane.tool; {name} was not")
     by_name(value)  # type: ignore[arg-type]  # the loop above has just shown that they are tools
@@ -65,6 +66,10 @@ class Agent:
         limits: How far one run may go.
         store: Whether the server stores the responses. Off by default: the run's log is the memory.
         endpoint: Where this agent runs, else at the engine's endpoint.
+        on_error: What a tool call that failed or was late does, where its tool does not say: ``"report"`` tells the model,
+            ``"raise"`` ends the run with `RunFailed`.
+        siblings: What becomes of the other calls of its response, where its tool does not say: they ``"continue"``, or
+            it is ``"cancel"``.
         ambiguous_sends: What becomes of a turn when the model may have run for a request whose answer was lost, else
             what `EngineOptions.ambiguous_sends` says.
         transport: By which transport, else as the endpoint says; see `Endpoint`.
@@ -91,6 +96,8 @@ class Agent:
         kw_only=True,
         validator=attrs.validators.optional(_instance_of(Endpoint, "a triplane.Endpoint")),
     )
+    on_error: OnError = attrs.field(default="report", kw_only=True, validator=one_of(OnError))
+    siblings: Siblings = attrs.field(default="continue", kw_only=True, validator=one_of(Siblings))
     ambiguous_sends: AmbiguousSends | None = attrs.field(
         default=None, kw_only=True, validator=attrs.validators.optional(one_of(AmbiguousSends))
     )
@@ -144,9 +151,18 @@ class Agent:
             body["tools"] = [each.definition() for each in self.tools]
         return body
 
-    def request(self, plan: Plan, stream_id: str | None = None) -> str:
-        """The text of a ``response.create`` for a turn, on the lane that `stream_id` names."""
+    def request(self, plan: Plan, stream_id: str | None = None, extra: Sequence[Tool] = ()) -> str:
+        """The text of a ``response.create`` for a turn, on the lane that `stream_id` names.
+
+        Args:
+            plan: What it carries.
+            stream_id: The lane's name.
+            extra: Tools that are offered besides the agent's; one whose name the agent uses itself is not.
+        """
         body = dict(self._body)
+        added = [each.definition() for each in extra if each.name not in self.tools_by_name]
+        if added:
+            body["tools"] = [*body.get("tools", ()), *added]
         if stream_id is not None:
             body["stream_id"] = stream_id
         if plan.previous_response_id is not None:
@@ -177,9 +193,11 @@ class Agent:
             state = await context.engine.run(self, question)
             return str(state.text)
 
-        return tool(
+        made = tool(
             name=name or self.name,
             description=description or f"Ask the agent {self.name}.",
             timeout=timeout,
             effect="write",
         )(ask)
+        # It waits for calls of its own, so a place that it held might be the one that they wait for.
+        return attrs.evolve(made, is_counted=False)

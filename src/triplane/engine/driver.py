@@ -14,20 +14,18 @@ import attrs
 import trio
 
 from triplane.core.errors import LedgerFailed, LimitReached, Receipt, TriplaneError
-from triplane.core.records import FramesReceived, InputAdded, RunEnded, RunStarted, ToolFinished, ToolStarted
+from triplane.core.records import FramesReceived, InputAdded, RunEnded, RunStarted
 from triplane.core.reducer import RunReducer
-from triplane.tools import run_calls
 
 from .fork import NO_ORIGIN, Forking, Hold, Origin
 from .steering import Steering
+from .tool_calls import ToolCalls
 from .turn_driver import TurnDriver
 
 if TYPE_CHECKING:
-    from triplane.core.outcome import ToolCall, ToolOutcome
     from triplane.core.records import Body, Item
     from triplane.core.reducer import RunState
     from triplane.net.endpoint import Endpoint
-    from triplane.tools import Tool
 
     from .agent import Agent
     from .feed import Feed
@@ -67,10 +65,12 @@ class Driver:
         self._first_input = first_input
         self._feed = feed
         self._lease = lease
-        self._runner = surroundings.runner
         self._resumption = resumption
         self._reducer = RunReducer() if resumption is None else resumption.reducer
         self._ends_after_turn = False
+        self._calls = ToolCalls(
+            agent, self._reducer, self._record, feed.log, surroundings.runner, surroundings.workbench
+        )
         self.forking = Forking(run_id, self._reducer, origin)
         self.steering = Steering(
             self._reducer,
@@ -91,6 +91,7 @@ class Driver:
             surroundings,
             forking=self.forking,
             steering=self.steering,
+            calls=self._calls,
         )
 
     @property
@@ -160,7 +161,8 @@ class Driver:
         failure: TriplaneError | None = None
         try:
             try:
-                end = await self._loop()
+                async with self._calls.open():
+                    end = await self._loop()
             finally:
                 self.forking.begin()
                 self._turns.give_lane_back()
@@ -217,19 +219,17 @@ class Driver:
                 if self._reducer.next_attempt[0] > limits.max_turns:
                     raise self._limit("max_turns", limits.max_turns)
                 await self._turns.take()
-            calls = tuple(self._reducer.pending)
+            calls = self._calls.claim()
             if not calls and not self._reducer.has_unanswered_input:
                 response = self._reducer.response
                 if response.status == "incomplete":
                     return RunEnded("incomplete", response.incomplete_reason)
                 return RunEnded("completed")
-            if len(self._reducer.outcomes) + len(calls) > limits.max_tool_calls:
+            if len(self._reducer.outcomes) + len(self._reducer.pending) > limits.max_tool_calls:
                 raise self._limit("max_tool_calls", limits.max_tool_calls)
             if calls and not self._ends_after_turn:
                 self._lease.reserve()
-                await run_calls(
-                    calls, self._agent.tools_by_name, run_id=self._run_id, engine=self._runner, observer=self
-                )
+                await self._calls.run(calls)
                 self.forking.changed()
         return RunEnded("cancelled")
 
@@ -240,16 +240,6 @@ class Driver:
             limit=limit,
             receipt=Receipt(sent="finished", effects=self._reducer.effects, next="resume"),
         )
-
-    async def starting(self, call: ToolCall, tool: Tool, idempotency_key: str) -> None:
-        """Record that a tool's effect may happen from here on; durable before it returns."""
-        self._record(ToolStarted(call.call_id, call.name, call.arguments, tool.effect, idempotency_key))
-        if tool.effect != "read":
-            await self._feed.log.durable()
-
-    def finished(self, call: ToolCall, outcome: ToolOutcome) -> None:
-        """Record a call's outcome."""
-        self._record(ToolFinished(call.call_id, call.name, outcome))
 
     def _record(self, body: Body) -> None:
         record = self._feed.append(body)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, final
 import attrs
 import trio
 
+from triplane.core.artifacts import KeepsArtifacts
 from triplane.core.errors import ConfigError, EngineClosed, TriplaneError
 from triplane.core.options import EngineOptions
 from triplane.ledger.memory import MemoryLedger
@@ -19,6 +20,7 @@ from triplane.net.dial import Dialler, Network, TcpNetwork
 from triplane.net.endpoint import Endpoint
 from triplane.net.pool import Pool
 from triplane.net.statistics import PoolStatistics
+from triplane.tools import Workbench
 
 from .agent import Agent
 from .background import open_background
@@ -81,6 +83,10 @@ class Engine:
         self._endpoint = endpoint
         self._options = options
         self._ledger = ledger
+        self._workbench = Workbench(
+            max_concurrency=options.max_tool_concurrency,
+            artifacts=ledger.artifacts if isinstance(ledger, KeepsArtifacts) else None,
+        )
         self._pool = pool
         self._routes = Routes(pool, options)
         self._rng = rng
@@ -299,7 +305,7 @@ class Engine:
         run_id = f"run_{self._rng.getrandbits(96):024x}"
         feed = Feed(self._ledger.create(run_id), self._options.max_unread)
         lease = self._lease(agent, run_id)
-        surroundings = Surroundings(self._pool, self._options, self._rng, self, self._support)
+        surroundings = self._surroundings()
         driver = Driver(run_id, agent, items, feed, lease, surroundings, origin)
         return Run(driver, feed, self._count, self._fork)
 
@@ -310,7 +316,7 @@ class Engine:
         # Of a run that is over the last record is left to be seen.
         feed = Feed(taken.log, self._options.max_unread, after=taken.last - taken.has_result)
         lease = self._lease(agent, run_id)
-        surroundings = Surroundings(self._pool, self._options, self._rng, self, self._support)
+        surroundings = self._surroundings()
         driver = Driver(run_id, agent, (), feed, lease, surroundings, resumption=taken)
         return Run(driver, feed, self._count, self._fork)
 
@@ -319,6 +325,9 @@ class Engine:
         _check_agent(agent)
         origin = source.leave(agent, agent.endpoint or self._endpoint, hold)
         return self._new_run(agent, (*origin.items, *items), origin)
+
+    def _surroundings(self) -> Surroundings:
+        return Surroundings(self._pool, self._options, self._rng, self, self._workbench, self._support)
 
     def _lease(self, agent: Agent, label: str) -> RoutedLease:
         return self._routes.lease(agent.endpoint or self._endpoint, label, agent.transport)

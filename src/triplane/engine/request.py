@@ -8,6 +8,7 @@ import attrs
 
 from triplane.core.continuation import Plan, plan_turn
 from triplane.core.errors import LimitReached, Receipt, RunFailed
+from triplane.tools import read_artifact_tool
 
 if TYPE_CHECKING:
     from triplane.core.errors import Effect
@@ -59,7 +60,9 @@ def prepare(agent: Agent, run: RunReducer, lane: Lane, *, is_late: bool = False)
             code=plan.reason,
             receipt=Receipt(sent="nothing", effects=run.effects, next="change"),
         )
-    text = agent.request(plan, lane.stream_id)
+    # Offered once there is something to read: until then it would cost tokens in every request.
+    extra = (read_artifact_tool(),) if run.has_artifacts else ()
+    text = agent.request(plan, lane.stream_id, extra)
     return TurnRequest(plan, text, len(text.encode()))
 
 

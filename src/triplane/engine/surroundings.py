@@ -8,7 +8,7 @@ import attrs
 
 from triplane.core.options import EngineOptions
 from triplane.net.pool import Pool
-from triplane.tools import AgentRunner
+from triplane.tools import AgentRunner, Workbench
 
 from .steering import SteeringSupport
 
@@ -22,6 +22,7 @@ class Surroundings:
         options: Limits and deadlines.
         rng: For the jitter of repeated attempts.
         runner: Runs other agents for tools.
+        workbench: What their tool calls share.
         support: What is known of steering.
     """
 
@@ -29,4 +30,5 @@ class Surroundings:
     options: EngineOptions
     rng: random.Random
     runner: AgentRunner
+    workbench: Workbench
     support: SteeringSupport

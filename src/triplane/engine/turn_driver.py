@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from .routing import RoutedLease
     from .steering import Steering
     from .surroundings import Surroundings
+    from .tool_calls import ToolCalls
 
 
 @final
@@ -68,6 +69,7 @@ class TurnDriver:
         surroundings: The engine's parts.
         forking: What the run has to do with its forks.
         steering: What it has to do with steers.
+        calls: Its tool calls, some of which start before their response ends.
 
     Attributes:
         last_lane: The lane of the last request, which caches what the run can continue; None if there was none, or it
@@ -86,6 +88,7 @@ class TurnDriver:
         *,
         forking: Forking,
         steering: Steering,
+        calls: ToolCalls,
     ) -> None:
         self.last_lane: Lane | None = None
         self._run_id = run_id
@@ -99,6 +102,7 @@ class TurnDriver:
         self._rng = surroundings.rng
         self._forking = forking
         self._steering = steering
+        self._calls = calls
         self._sending_began = False
         self._continues = False
         self._kept_head: str | None = None
@@ -299,6 +303,7 @@ class TurnDriver:
             )
         # After the end of a response that was steered another one may follow.
         if not self._reducer.turn.is_over:
+            self._calls.note(received)
             return False
         for each in self._reducer.turn.responses:
             if (difference := differences_in(each, self._reducer.turns)) is not None:

@@ -11,6 +11,7 @@ import trio
 from triplane.core.errors import ConfigError, LedgerFailed
 from triplane.core.records import Record
 
+from .artifacts import FileArtifacts
 from .following import Follower
 
 if TYPE_CHECKING:
@@ -132,6 +133,12 @@ class MemoryLedger:
     def __init__(self, *, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
         self._logs: dict[str, MemoryLog] = {}
+        self._artifacts = FileArtifacts()
+
+    @property
+    def artifacts(self) -> FileArtifacts:
+        """Where long outputs go: files in a temporary directory, which goes with this ledger."""
+        return self._artifacts
 
     def __repr__(self) -> str:
         return f"<MemoryLedger: {len(self._logs)} runs>"

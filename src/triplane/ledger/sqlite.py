@@ -13,6 +13,7 @@ import trio
 
 from triplane.core.errors import ConfigError, LedgerFailed, TriplaneError
 
+from .artifacts import FileArtifacts
 from .chain import seed
 from .following import Follower
 from .owner import new_owner
@@ -66,6 +67,7 @@ class SqliteLedger:
         self.writer = Writer(
             path, sync, busy_timeout, claim_seconds, new_owner(), clock, self._note, self._token
         )
+        self._artifacts = FileArtifacts(f"{path}-artifacts")
         self._process = os.getpid()
         self._closed = False
         # By claim for what the writing thread reports, by run for whoever wants to read.
@@ -87,6 +89,11 @@ class SqliteLedger:
     def __repr__(self) -> str:
         state = "closed" if self._closed else f"{len(self._claims)} runs claimed"
         return f"<SqliteLedger {self.path}: {state}>"
+
+    @property
+    def artifacts(self) -> FileArtifacts:
+        """Where long outputs go: files in a directory beside the ledger's file, whose name ends with ``-artifacts``."""
+        return self._artifacts
 
     def create(self, run_id: str) -> SqliteLog:
         """See `Ledger.create`. A run of that id that another process has begun is met by `durable`."""
@@ -128,13 +135,14 @@ class SqliteLedger:
         return Follower(self, run_id, after)
 
     async def remove(self, run_id: str) -> None:
-        """Delete a run for good. A checkpoint.
+        """Delete a run for good, its artifacts included. A checkpoint.
 
         Raises:
             ConfigError: There is no such run.
             LedgerFailed: Somebody has the claim to it, or the file could not be written.
         """
         await self.ask(partial(remove_run, self.writer, run_id=run_id), "write")
+        self._artifacts.remove(run_id)
 
     # What follows is for the logs and for upkeep.
 

@@ -144,7 +144,8 @@ class Writer:
         self._written = 0
         self._unwritten: list[Entry] = []
         self._claims: dict[Claim, None] = {}
-        self._renewed = 0.0
+        # Claims are fresh when they are taken; the first to be renewed are a third of their time old.
+        self._renewed = time.monotonic()
         self._connection: sqlite3.Connection | None = None
         self._thread = threading.Thread(target=self._work, name=f"ledger {path}", daemon=True)
 

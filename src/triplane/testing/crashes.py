@@ -6,7 +6,6 @@ each record, and one more instead of each record that tells of a tool, are all d
 
 from __future__ import annotations
 
-import functools
 import random
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final, Literal, Unpack, final
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
     from triplane.engine.run_input import RunInput
     from triplane.ledger.memory import ClaimedMemoryLog, MemoryLog
     from triplane.server.options import OptionArguments
-    from triplane.tools import Tool
+    from triplane.tools import Production, Tool
 
 When = Literal["after", "before"]
 _OF_TOOLS: Final = (ToolStarted.type, ToolFinished.type)
@@ -246,17 +245,11 @@ def _counted(tool: Tool, calls: Counter[tuple[str, str]]) -> Tool:
         said = {name: value for name, value in arguments.items() if not isinstance(value, ToolContext)}
         calls[tool.name, ", ".join(f"{name}={value!r}" for name, value in sorted(said.items()))] += 1
 
-    @functools.wraps(tool.function)
-    async def awaited(**arguments: Any) -> Any:
+    async def counted(arguments: dict[str, Any], production: Production) -> Any:
         count(arguments)
-        return await tool.function(**arguments)
+        return await tool.producer(arguments, production)
 
-    @functools.wraps(tool.function)
-    def called(**arguments: Any) -> Any:
-        count(arguments)
-        return tool.function(**arguments)
-
-    return attrs.evolve(tool, function=awaited if tool.is_async else called)
+    return attrs.evolve(tool, producer=counted)
 
 
 @final

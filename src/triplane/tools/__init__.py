@@ -6,19 +6,36 @@ tool never sees a socket.
 
 from __future__ import annotations
 
+from .artifact_tool import read_artifact_tool as read_artifact_tool
+from .call_run import CallRun as CallRun
+from .call_run import Observer as Observer
+from .call_run import Setting as Setting
+from .call_run import idempotency_key as idempotency_key
+from .content import File as File
+from .content import Image as Image
 from .context import AgentRunner as AgentRunner
+from .context import Progress as Progress
 from .context import ToolContext as ToolContext
+from .kinds import Producer as Producer
+from .kinds import Production as Production
+from .options import FailurePolicy as FailurePolicy
+from .options import ToolOptions as ToolOptions
+from .output import CallOutput as CallOutput
 from .process import ProcessResult as ProcessResult
 from .process import run_process as run_process
-from .runtime import Observer as Observer
-from .runtime import idempotency_key as idempotency_key
+from .process_tool import Command as Command
+from .process_tool import process_tool as process_tool
+from .runtime import ToolFailedError as ToolFailedError
 from .runtime import run_calls as run_calls
 from .sink import Sink as Sink
 from .threads import ThreadStatistics as ThreadStatistics
 from .threads import thread_statistics as thread_statistics
 from .tool import FunctionTool as FunctionTool
 from .tool import Tool as Tool
+from .tool import ToolMethod as ToolMethod
 from .tool import by_name as by_name
 from .tool import tool as tool
+from .tool import tools_of as tools_of
+from .workbench import Workbench as Workbench
 from .workspace import CommandLimits as CommandLimits
 from .workspace import workspace as workspace

@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+import contextvars
+import logging
+import math
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import attrs
 import trio
+
+from triplane.core.artifacts import ArtifactStore
+
+# When the call that this task works for is cut off. For helpers that the call has not been handed to.
+call_deadline: contextvars.ContextVar[float] = contextvars.ContextVar(
+    "triplane call deadline", default=math.inf
+)
+
+_logger = logging.getLogger("triplane.tools")
 
 
 class AgentRunner(Protocol):
@@ -14,6 +27,25 @@ class AgentRunner(Protocol):
     async def run(self, agent: Any, run_input: Any, /) -> Any:
         """Run `agent` on `run_input` to its end and return the result."""
         ...
+
+
+@attrs.frozen
+class Progress:
+    """How far a call is. An async iterator may yield one instead of output; others call `ToolContext.progress`.
+
+    Attributes:
+        message: In words, at most 500 characters of them are kept.
+        done: How much is done, in a unit of the tool's own.
+        total: How much there is to do, in the same unit.
+    """
+
+    message: str = ""
+    done: float | None = None
+    total: float | None = None
+
+
+def _unheard(_progress: Progress) -> None:
+    """Where progress goes that nobody follows."""
 
 
 @attrs.frozen(kw_only=True)
@@ -30,6 +62,8 @@ class ToolContext:
             no other call: hand it to whatever refuses to do a thing twice.
         deadline: When the call is cut off, in seconds of Trio's clock; `math.inf` for never.
         engine: Runs another agent, as a child of this call: cancelling the call cancels it.
+        attempt: 1 for the first; see `ToolOptions.retries`.
+        artifacts: Where long outputs of the run are kept, None if the ledger has no place for them.
     """
 
     run_id: str
@@ -38,6 +72,9 @@ class ToolContext:
     idempotency_key: str
     deadline: float
     engine: AgentRunner
+    attempt: int = 1
+    artifacts: ArtifactStore | None = None
+    report: Callable[[Progress], object] = attrs.field(default=_unheard, repr=False, eq=False)
 
     def seconds_left(self) -> float:
         """How many seconds are left until the deadline: 0 when it has passed, `math.inf` without one.
@@ -52,3 +89,25 @@ class ToolContext:
         except RuntimeError:  # not in Trio's thread
             now = trio.from_thread.run_sync(trio.current_time)
         return max(0.0, self.deadline - now)
+
+    def progress(self, message: str = "", *, done: float | None = None, total: float | None = None) -> None:
+        """Tell those who follow the run how far the call is. Not a checkpoint.
+
+        Cheap: what comes faster than a few times a second is counted and not recorded. Once the call is over
+        nothing is. Callable from the tool's task and, in a sync tool, from its thread.
+
+        Raises:
+            trio.Cancelled: Nobody waits for this thread any longer.
+        """
+        progress = Progress(message, done, total)
+        if trio.lowlevel.in_trio_run():
+            self.report(progress)
+        else:
+            trio.from_thread.run_sync(self.report, progress)
+
+    @property
+    def logger(self) -> logging.LoggerAdapter[logging.Logger]:
+        """A logger named ``triplane.tools`` whose records carry `run_id`, `call_id` and `tool`."""
+        return logging.LoggerAdapter(
+            _logger, {"run_id": self.run_id, "call_id": self.call_id, "tool": self.tool}
+        )

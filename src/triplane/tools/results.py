@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import inspect
 import re
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from .content import MAX_PARTS, File, Image, parts_of, size_of
+from .output import CallOutput, NotTextError
 from .sink import Sink
 from .values import UnserialisableError, to_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from .options import ErrorText
 
 # A sentence about an error is the engine's, not the tool's output, so it has a budget of its own.
 MAX_ERROR = 2_000
 _MAX_NAMES = 20
 _MAX_ERRORS = 10
-_PIECE = 64 * 1024
 _LONGEST = 16 * 1024
 
 
@@ -28,71 +30,116 @@ class InvalidResultError(Exception):
 
 @attrs.frozen
 class Rendered:
-    """A result as text.
+    """A result as the model gets it.
 
     Attributes:
-        text: What the model is told.
-        bytes_produced: UTF-8 bytes of the whole result.
-        bytes_kept: How many of them are in `text`.
+        text: What it is told.
+        bytes_produced: UTF-8 bytes of the whole result; of images and files, the bytes that they are.
+        bytes_kept: How many of them the model gets.
+        content: The parts as wire data, if there is more than text.
     """
 
     text: str
     bytes_produced: int
     bytes_kept: int
+    content: tuple[Mapping[str, Any], ...] | None = None
 
 
-def render(value: Any, max_output: int) -> Rendered:
+def render(value: Any, max_output: int, output: CallOutput | None = None) -> Rendered:
     """A tool's return value as text of at most `max_output` bytes and a marker.
 
-    A str is taken as it is, bytes as UTF-8 with replacement, None as nothing, a `Sink` as what it kept; anything
-    else becomes JSON.
+    A str is taken as it is, bytes as UTF-8 with replacement, None as nothing, a `Sink` as what it kept; images and
+    files, and lists with such, become parts; anything else becomes JSON.
+
+    Args:
+        value: What the tool returned.
+        max_output: See `ToolOptions`.
+        output: Takes what is too long. Default: one that keeps nothing besides.
 
     Raises:
-        InvalidResultError: It cannot be written as JSON, or is a str with lone surrogates.
+        InvalidResultError: It cannot be written as JSON, is a str with lone surrogates, or has too large parts.
     """
     if value is None:
         return Rendered("", 0, 0)
     if isinstance(value, Sink):
-        return _drain(value)
+        return Rendered(value.text(), value.bytes_produced, value.bytes_kept)
+    if output is None:
+        output = CallOutput(max_output, 0)
     if isinstance(value, str):
-        return _render_text(value, max_output)
+        return _render_text(value, output)
     if isinstance(value, bytes | bytearray | memoryview):
-        return _capped((value[at : at + _PIECE] for at in range(0, len(value), _PIECE)), max_output)
+        return _capped(value, output)
     if inspect.iscoroutine(value):
         value.close()  # or Python warns that nobody awaited it
         raise InvalidResultError("it returned a coroutine; declare the tool's function with `async def`")
+    if (parts := parts_of(value)) is not None:
+        return _render_parts(parts, max_output)
+    return _render_text(_as_json(value), output)
+
+
+def drain(output: CallOutput) -> Rendered:
+    """What was written to an output while it was produced."""
+    text = output.text()
+    return Rendered(text, output.bytes_produced, output.bytes_kept)
+
+
+def _as_json(value: Any) -> str:
     try:
-        return _render_text(to_json(value).decode(), max_output)
+        return to_json(value).decode()
     except UnserialisableError as error:
         raise InvalidResultError(
             f"its result, a {type(value).__name__}, cannot be written as JSON: {error}"
         ) from None
 
 
-def _render_text(text: str, max_output: int) -> Rendered:
+def _render_text(text: str, output: CallOutput) -> Rendered:
+    if len(text) > output.max_output:
+        return _capped(text, output)
     try:
-        if len(text) > max_output:
-            return _capped(
-                (text[at : at + _PIECE].encode() for at in range(0, len(text), _PIECE)), max_output
-            )
-        data = text.encode()
+        size = len(text) if text.isascii() else len(text.encode())
     except UnicodeEncodeError:
         raise InvalidResultError("its result holds a lone surrogate, which is not text") from None
-    if len(data) > max_output:
-        return _capped((data,), max_output)
-    return Rendered(str.__str__(text), len(data), len(data))  # an enum of strings is its value
+    if size > output.max_output:
+        return _capped(text, output)
+    return Rendered(str.__str__(text), size, size)  # an enum of strings is its value
 
 
-def _capped(pieces: Iterable[bytes | bytearray | memoryview], max_output: int) -> Rendered:
-    sink = Sink(max_output)
-    for piece in pieces:
-        sink.write(bytes(piece))
-    return _drain(sink)
+def _capped(value: str | bytes | bytearray | memoryview, output: CallOutput) -> Rendered:
+    try:
+        output.write(value)
+    except NotTextError as error:
+        raise InvalidResultError(f"its result is not text: {error}") from None
+    return drain(output)
 
 
-def _drain(sink: Sink) -> Rendered:
-    text = sink.text()
-    return Rendered(text, sink.bytes_produced, sink.bytes_kept)
+def _render_parts(parts: Iterable[Any], max_output: int) -> Rendered:
+    """Texts share the budget of bytes; images and files go whole or not at all."""
+    content: list[Mapping[str, Any]] = []
+    words: list[str] = []
+    produced = kept = media = 0
+    for part in parts:
+        if isinstance(part, Image | File):
+            wire = part.part()
+            media += size_of(wire)
+            content.append(wire)
+            words.append(part.words())
+            size = len(part.data or b"")
+            produced += size
+            kept += size
+            continue
+        text = part if isinstance(part, str) else _as_json(part)
+        # A budget that is used up still says how much is missing.
+        rendered = _render_text(text, CallOutput(max(1, max_output), 0))
+        max_output -= rendered.bytes_kept
+        produced += rendered.bytes_produced
+        kept += rendered.bytes_kept
+        content.append({"type": "input_text", "text": rendered.text})
+        words.append(rendered.text)
+    if media > MAX_PARTS:
+        raise InvalidResultError(
+            f"its images and files take {media:,} bytes in a request; at most {MAX_PARTS:,} are sent"
+        )
+    return Rendered("\n".join(words), produced, kept, tuple(content))
 
 
 def describe_error(error: BaseException) -> str:
@@ -102,6 +149,33 @@ def describe_error(error: BaseException) -> str:
     if len(leaves) > _MAX_ERRORS:
         lines.append(f"… {len(leaves) - _MAX_ERRORS} more")
     return cap("\n".join(lines))
+
+
+def failed(
+    error: BaseException, error_text: ErrorText | None = None, hidden: tuple[type[Exception], ...] = ()
+) -> str:
+    """The sentences for a tool that raised.
+
+    Args:
+        error: What it raised.
+        error_text: See `ToolOptions`.
+        hidden: The classes of exceptions of which the model learns nothing; one in a group hides the group.
+    """
+    if hidden and any(isinstance(leaf, hidden) for leaf in _leaves(error)):
+        return "The tool failed."
+    if isinstance(error_text, str):
+        return error_text
+    if error_text is not None:
+        try:
+            return cap(redact(str(error_text(error))))  # type: ignore[arg-type]  # a group of Exceptions is one for it
+        except Exception:  # noqa: BLE001  (words that cannot be made must not hide the failure)
+            return "The tool failed."
+    return f"The tool failed. {describe_error(error)}"
+
+
+def with_output(text: str, output: str) -> str:
+    """A sentence about a call, followed by what it had produced."""
+    return f"{text}\nIts output until then:\n{output}" if output else text
 
 
 def _leaves(error: BaseException) -> Iterable[BaseException]:

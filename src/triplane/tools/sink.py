@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import codecs
-from typing import final
+from typing import TYPE_CHECKING, final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 _utf8_decoder = codecs.getincrementaldecoder("utf-8")
@@ -19,14 +22,18 @@ class Sink:
 
     Args:
         max_output: The budget in bytes, at least 1. Three quarters go to the beginning, the rest to the end.
+        overflow: Once more was written than the budget, gets all of it as text in UTF-8, from the beginning on: first
+            what had been kept so far, then each piece.
 
     Raises:
         ValueError: `max_output` is below 1.
     """
 
-    __slots__ = ("_decoder", "_head", "_head_size", "_produced", "_tail", "_tail_size")
+    __slots__ = ("_decoder", "_head", "_head_size", "_overflow", "_produced", "_tail", "_tail_size")
 
-    def __init__(self, max_output: int = 65_536) -> None:
+    def __init__(
+        self, max_output: int = 65_536, *, overflow: Callable[[bytes | bytearray], object] | None = None
+    ) -> None:
         if max_output < 1:
             raise ValueError(f"max_output is {max_output}; a sink keeps at least 1 byte")
         self._tail_size = max_output // 4
@@ -34,6 +41,7 @@ class Sink:
         self._head = bytearray()
         self._tail = bytearray()
         self._produced = 0
+        self._overflow = overflow
         self._decoder = _utf8_decoder("replace")
 
     def write(self, data: bytes | bytearray) -> None:
@@ -43,17 +51,29 @@ class Sink:
             data = self._decoder.decode(data).encode()
         self._keep(data)
 
-    def text(self) -> str:
+    def ends_line(self) -> bool:
+        """Whether what was written is nothing, or ends with a line break."""
+        end = self._tail or self._head
+        return not end or end.endswith(b"\n")
+
+    def finish(self) -> None:
+        """Take a character that is still incomplete to be over. Idempotent."""
+        self._keep(self._decoder.decode(b"", final=True).encode())
+
+    def text(self, note: str = "") -> str:
         """What was kept, with a line between beginning and end that says how much was cut.
 
         A character that is still incomplete is taken to be over.
+
+        Args:
+            note: What that line says besides.
         """
-        self._keep(self._decoder.decode(b"", final=True).encode())
+        self.finish()
         head, tail = self._kept()
         cut = self._produced - len(head) - len(tail)
         if not cut:
             return (head + tail).decode()
-        return f"{head.decode()}\n[… {cut:,} bytes cut …]\n{tail.decode()}"
+        return f"{head.decode()}\n[… {cut:,} bytes cut{note} …]\n{tail.decode()}"
 
     @property
     def bytes_produced(self) -> int:
@@ -66,7 +86,16 @@ class Sink:
         return sum(map(len, self._kept()))
 
     def _keep(self, data: bytes | bytearray) -> None:
+        if not data:
+            return
+        before = self._produced
         self._produced += len(data)
+        budget = self._head_size + self._tail_size
+        if self._overflow is not None and self._produced > budget:
+            if before <= budget:
+                # Nothing has been cut yet, so what is kept is what was written.
+                self._overflow(self._head + self._tail)
+            self._overflow(data)
         room = self._head_size - len(self._head)
         if room:
             self._head += data[:room]

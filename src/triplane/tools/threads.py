@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from typing import TYPE_CHECKING, Generic, TypeVar
 
@@ -16,6 +17,8 @@ T = TypeVar("T")
 # A thread cannot be stopped from outside. A limiter of our own keeps tools that hang from using up the threads
 # that the rest of the program needs (Trio's default limiter also serves file I/O), and bounds how many are left.
 MAX_THREADS = 40
+# So many of them may be left behind at once; then a call fails at once instead of waiting for a thread in vain.
+MAX_ABANDONED = 32
 _limiter: trio.lowlevel.RunVar[trio.CapacityLimiter] = trio.lowlevel.RunVar("triplane tool threads")
 
 
@@ -43,13 +46,19 @@ def thread_statistics() -> ThreadStatistics:
         return ThreadStatistics(_abandoned, _discarded)
 
 
+class TooManyThreadsError(Exception):
+    """So many threads of earlier calls are still running that no other is begun."""
+
+
 class _Flight(Generic[T]):
     """One function on its way through a thread: who is done with it first, the thread or its caller?"""
 
-    __slots__ = ("finished", "function", "left", "started")
+    __slots__ = ("finished", "function", "left", "on_late", "started", "token")
 
-    def __init__(self, function: Callable[[], T]) -> None:
+    def __init__(self, function: Callable[[], T], on_late: Callable[[], object] | None) -> None:
         self.function = function
+        self.on_late = on_late
+        self.token = trio.lowlevel.current_trio_token()
         self.started = False
         self.finished = False
         self.left = False
@@ -77,6 +86,9 @@ class _Flight(Generic[T]):
             if self.left:
                 _abandoned -= 1
                 _discarded += 1
+            is_late = self.left
+        if is_late:
+            self._tell()
 
     def leave(self) -> None:
         """What the task does when it cannot wait any longer."""
@@ -87,12 +99,30 @@ class _Flight(Generic[T]):
                 _discarded += 1
             elif self.started:
                 _abandoned += 1
+            is_late = self.finished
+        if is_late:
+            self._tell()
+
+    def _tell(self) -> None:
+        if self.on_late is not None:
+            with contextlib.suppress(trio.RunFinishedError):
+                self.token.run_sync_soon(self.on_late)
 
 
-async def run_in_thread(function: Callable[[], T], *, name: str) -> T:
+async def run_in_thread(
+    function: Callable[[], T], *, name: str, on_late: Callable[[], object] | None = None
+) -> T:
     """Run `function` in a worker thread and return what it returns.
 
     At most 40 such threads exist in a Trio run; further calls wait for one.
+
+    Args:
+        function: What the thread does.
+        name: The thread's name.
+        on_late: Called in Trio's thread, if Trio still runs, when a thread that was left behind has ended.
+
+    Raises:
+        TooManyThreadsError: 32 threads were left behind and still run.
 
     Cancellation: returns at once. A thread that runs already is left behind, and counted in
     `thread_statistics`; what it returns or raises is dropped. `trio.from_thread.check_cancelled` lets the
@@ -103,7 +133,12 @@ async def run_in_thread(function: Callable[[], T], *, name: str) -> T:
     except LookupError:
         limiter = trio.CapacityLimiter(MAX_THREADS)
         _limiter.set(limiter)
-    flight = _Flight(function)
+    if thread_statistics().abandoned >= MAX_ABANDONED:
+        await trio.lowlevel.checkpoint()
+        raise TooManyThreadsError(
+            f"{MAX_ABANDONED} threads of earlier calls, which did not end in time, are still running"
+        )
+    flight = _Flight(function, on_late)
     try:
         (value,) = await trio.to_thread.run_sync(
             flight.work, thread_name=name, abandon_on_cancel=True, limiter=limiter

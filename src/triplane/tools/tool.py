@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import functools
 import inspect
-import math
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, Unpack, overload
 
 import attrs
 
@@ -15,6 +14,8 @@ from triplane.core.errors import ConfigError
 from triplane.core.outcome import EffectClass
 
 from .arguments import Arguments
+from .kinds import Awaiting, Producer, is_generator, producer_of
+from .options import ErrorText, OnError, Siblings, ToolOptions, checked
 from .schema import build_schema, first_paragraph, given_schema
 from .signature import read_signature
 
@@ -29,34 +30,39 @@ _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)
 class Tool:
-    """A function that a model may call. Made by `tool`; compared by identity.
+    """Something that a model may call. Made by `tool` and `process_tool`; compared by identity.
 
     Attributes:
         name: What the model calls it: 1 to 64 letters, digits, underscores and dashes.
         description: What the model is told about it; may be empty.
         parameters: The JSON schema of its arguments. Shared: do not change it.
         strict: Whether the API may hold the model to the schema (OpenAI's strict mode).
-        timeout: Seconds that a call may take, retries included; `math.inf` for no limit.
-        max_output: Bytes of output that are kept; what comes beyond is cut out of the middle.
-        effect: ``"read"`` changes nothing; ``"idempotent"`` may be repeated with the same idempotency key;
-            ``"write"`` must happen at most once.
-        retries: How many more attempts a call gets when the function raises an Exception.
-        function: The function itself.
-        is_async: Whether it is awaited; if not, it runs in a worker thread.
-        arguments: Turns the arguments of a call, JSON text, into keyword arguments of the function.
+        arguments: Turns the arguments of a call, JSON text, into what `producer` takes.
+        producer: Runs it.
+        timeout: See `ToolOptions`, as for all that follow.
+        is_counted: Whether its calls count against the engine's `max_tool_concurrency`.
     """
 
     name: str
     description: str
     parameters: dict[str, Any]
     strict: bool
+    arguments: Arguments
+    producer: Producer
     timeout: float
     max_output: int
+    max_artifact: int
     effect: EffectClass
+    max_concurrency: float
     retries: int
-    function: Callable[..., Any]
-    is_async: bool
-    arguments: Arguments
+    retry_on: type[Exception] | tuple[type[Exception], ...]
+    retry_delay: float
+    early: bool
+    on_error: OnError | None
+    siblings: Siblings | None
+    error_text: ErrorText | None
+    hide_errors: type[Exception] | tuple[type[Exception], ...]
+    is_counted: bool = True
     _definition: dict[str, Any] = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -80,7 +86,11 @@ class Tool:
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)
 class FunctionTool(Tool, Generic[P, R]):
-    """A `Tool` that can still be called as the function it was made of."""
+    """A `Tool` that can still be called as the function it was made of.
+
+    Attributes:
+        function: The function itself.
+    """
 
     function: Callable[P, R]
 
@@ -92,6 +102,11 @@ class FunctionTool(Tool, Generic[P, R]):
     def __wrapped__(self) -> Callable[P, R]:
         return self.function  # for inspect.signature
 
+    @property
+    def is_async(self) -> bool:
+        """Whether it is awaited; if not, it yields its output, or runs in a worker thread."""
+        return isinstance(self.producer, Awaiting)
+
 
 @overload
 def tool(
@@ -101,10 +116,7 @@ def tool(
     name: str | None = None,
     description: str | None = None,
     parameters: Mapping[str, Any] | None = None,
-    timeout: float = 60,
-    max_output: int = 65_536,
-    effect: EffectClass = "write",
-    retries: int = 0,
+    **options: Unpack[ToolOptions],
 ) -> FunctionTool[P, R]: ...
 
 
@@ -114,10 +126,7 @@ def tool(
     name: str | None = None,
     description: str | None = None,
     parameters: Mapping[str, Any] | None = None,
-    timeout: float = 60,
-    max_output: int = 65_536,
-    effect: EffectClass = "write",
-    retries: int = 0,
+    **options: Unpack[ToolOptions],
 ) -> Callable[[Callable[P, R]], FunctionTool[P, R]]: ...
 
 
@@ -128,25 +137,27 @@ def tool(
     name: str | None = None,
     description: str | None = None,
     parameters: Mapping[str, Any] | None = None,
-    timeout: float = 60,
-    max_output: int = 65_536,
-    effect: EffectClass = "write",
-    retries: int = 0,
+    **options: Unpack[ToolOptions],
 ) -> Any:
     """Make a tool of a function: ``@tool``, ``@tool(timeout=5)`` or ``tool(obj.method, timeout=5)``.
 
-    The function may be async, or sync: then it runs in a worker thread. A sync tool that is cancelled or times out
-    is left behind in its thread, and whatever it returns later is dropped; it can end itself sooner with
+    The function may be async; or an async generator (or anything else that gives an async iterator), whose str, bytes
+    and `Progress` are taken as they come; or sync: then it runs in a worker thread. A sync tool that is cancelled or
+    times out is left behind in its thread, and whatever it returns later is dropped; it can end itself sooner with
     `trio.from_thread.check_cancelled`. An async tool ends by Trio's cancellation, so it must let `trio.Cancelled`
     through.
+
+    Of a method, a function whose first parameter is ``self``, it makes a `ToolMethod`: ``obj.method`` is the tool, and
+    `tools_of` gives all those of an object.
 
     The JSON schema is read off the annotations and the docstring (Google, NumPy or Sphinx style, or
     ``Annotated[int, "what it means"]``), in OpenAI's strict subset where the types allow it. A parameter with a
     default becomes nullable, and null stands for the default. A parameter annotated with `ToolContext` is not
     shown to the model.
 
-    What the function returns becomes the output: a str as it is, bytes as UTF-8, None as the empty string,
-    anything else as JSON. An exception is told to the model: its type and message.
+    What the function returns becomes the output: a str as it is, bytes as UTF-8, None as the empty string, an `Image`,
+    a `File` or a list with such as parts of their own, anything else as JSON. An exception is told to the model: its
+    type and message.
 
     Args:
         function: The function; omit it to use the result as a decorator.
@@ -154,60 +165,116 @@ def tool(
         description: What the model is told about it. Default: the first paragraph of its docstring.
         parameters: A JSON schema to use instead of the one read off the signature. Arguments are still
             converted to the annotations there are.
-        timeout: Seconds a call may take, retries included; more than 0, `math.inf` for no limit.
-        max_output: Bytes of output to keep, at least 1.
-        effect: What a call does to the world: ``"read"``, ``"idempotent"`` or ``"write"``.
-        retries: How many more attempts a call gets, within the same timeout, when the function raises an
-            Exception. Only for tools whose effect is not ``"write"``.
+        options: See `ToolOptions`.
 
     Raises:
         ConfigError: An option does not make sense, the signature cannot be filled in from JSON, or the extra
             ``triplane[tools]`` is not installed and `parameters` is not given.
     """
     if function is None:
-        return functools.partial(
-            tool,
-            name=name,
-            description=description,
-            parameters=parameters,
-            timeout=timeout,
-            max_output=max_output,
-            effect=effect,
-            retries=retries,
-        )
+        return functools.partial(tool, name=name, description=description, parameters=parameters, **options)
     if isinstance(function, staticmethod):
         function = function.__func__
     if isinstance(function, Tool):
         raise ConfigError(f"{function.name!r} is a tool already; apply tool(...) once, with all its options")
     if not callable(function):
         raise ConfigError(f"tool(...) takes a function, not {function!r}; pass its options by name")
-    name = _check_name(getattr(function, "__name__", "") if name is None else name)
-    _check_options(name, timeout=timeout, max_output=max_output, effect=effect, retries=retries)
-    is_async = _check_kind(function, name)
+    name = check_name(getattr(function, "__name__", "") if name is None else name)
+    settings = checked(name, options)
+    if is_generator(function):
+        raise ConfigError(
+            f"tool {name!r} is a generator; make it an async one (`async def`), whose output is taken as it comes,"
+            f" or return the whole output"
+        )
     doc = None if isinstance(function, functools.partial) else inspect.getdoc(function)
-    signature = read_signature(
-        function,
-        tool=name,
-        doc=doc,
-        annotated=parameters is None,
+    is_method = _takes_self(function)
+    # A method's signature is the one that its callers see.
+    seen = functools.partial(function, None) if is_method else function
+    made = FunctionTool(
+        **described(seen, name, doc=doc, description=description, parameters=parameters),
+        producer=producer_of(function, name),
+        function=function,
+        **settings,
     )
+    return ToolMethod(made) if is_method else made
+
+
+def described(
+    function: Callable[..., Any],
+    name: str,
+    *,
+    doc: str | None,
+    description: str | None,
+    parameters: Mapping[str, Any] | None,
+) -> dict[str, Any]:
+    """What the model is told about a function, and how its arguments are read: fields of `Tool`."""
+    signature = read_signature(function, tool=name, doc=doc, annotated=parameters is None)
     if parameters is None:
         schema, strict = build_schema(signature, tool=name)
     else:
         schema, strict = given_schema(parameters, tool=name)
-    return FunctionTool(
-        name=name,
-        description=first_paragraph(doc) if description is None else description,
-        parameters=schema,
-        strict=strict,
-        timeout=float(timeout),
-        max_output=max_output,
-        effect=effect,
-        retries=retries,
-        function=function,
-        is_async=is_async,
-        arguments=Arguments(signature),
-    )
+    return {
+        "name": name,
+        "description": first_paragraph(doc) if description is None else description,
+        "parameters": schema,
+        "strict": strict,
+        "arguments": Arguments(signature),
+    }
+
+
+class ToolMethod:
+    """A method that was declared as a tool. Of an object, ``obj.method`` is the `FunctionTool`, always the same one.
+
+    Args:
+        unbound: The tool as if its function were called without ``self``.
+    """
+
+    def __init__(self, unbound: FunctionTool[..., Any]) -> None:
+        self._unbound = unbound
+        self._attribute = unbound.name
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._attribute = name
+
+    def __repr__(self) -> str:
+        return f"<ToolMethod {self._unbound.name}>"
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> ToolMethod: ...
+    @overload
+    def __get__(self, instance: object, owner: type) -> FunctionTool[..., Any]: ...
+    def __get__(self, instance: object | None, owner: type) -> ToolMethod | FunctionTool[..., Any]:
+        if instance is None:
+            return self
+        bound = self._unbound.function.__get__(instance, owner)
+        made = attrs.evolve(self._unbound, function=bound, producer=producer_of(bound, self._unbound.name))
+        # As `functools.cached_property` does: from here on the instance answers itself.
+        with_dict = getattr(instance, "__dict__", None)
+        if with_dict is not None:
+            with_dict[self._attribute] = made
+        return made
+
+
+def tools_of(instance: object) -> tuple[Tool, ...]:
+    """The tools of an object: its methods that were declared with ``@tool``, those of its bases first, in order.
+
+    Raises:
+        ConfigError: It has none, or it is a class.
+    """
+    if isinstance(instance, type):
+        raise ConfigError(
+            f"tools_of takes an object, not the class {instance.__name__}; make one: {instance.__name__}(…)"
+        )
+    names: dict[str, None] = {}
+    for cls in reversed(type(instance).__mro__):
+        names |= dict.fromkeys(name for name, value in vars(cls).items() if isinstance(value, ToolMethod))
+    found = [getattr(instance, name) for name in names]
+    tools = tuple(each for each in found if isinstance(each, Tool))
+    if not tools:
+        raise ConfigError(
+            f"{type(instance).__name__} has no tools; declare methods of it with @triplane.tool"
+        )
+    return tools
 
 
 def by_name(tools: Iterable[Tool]) -> Mapping[str, Tool]:
@@ -218,6 +285,10 @@ def by_name(tools: Iterable[Tool]) -> Mapping[str, Tool]:
     """
     table: dict[str, Tool] = {}
     for one in tools:
+        if isinstance(one, ToolMethod):
+            raise ConfigError(
+                f"{one!r} is a method of no object in particular; pass tools_of(obj), or obj.method"
+            )
         if not isinstance(one, Tool):
             raise ConfigError(f"{one!r} is not a tool; decorate it with @triplane.tool")
         if one.name in table:
@@ -226,7 +297,12 @@ def by_name(tools: Iterable[Tool]) -> Mapping[str, Tool]:
     return table
 
 
-def _check_name(name: Any) -> str:
+def check_name(name: Any) -> str:
+    """The name, if it is one.
+
+    Raises:
+        ConfigError: It is not.
+    """
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise ConfigError(
             f"{name!r} is not a tool name: 1 to 64 of A-Z, a-z, 0-9, '_' and '-'; give another one with name=..."
@@ -234,35 +310,9 @@ def _check_name(name: Any) -> str:
     return name
 
 
-def _check_options(name: str, *, timeout: Any, max_output: Any, effect: str, retries: Any) -> None:
-    if (
-        isinstance(timeout, bool)
-        or not isinstance(timeout, int | float)
-        or math.isnan(timeout)
-        or timeout <= 0
-    ):
-        raise ConfigError(
-            f"timeout of tool {name!r} is {timeout!r}; give seconds above 0, or math.inf for no limit"
-        )
-    if type(max_output) is not int or max_output < 1:
-        raise ConfigError(f"max_output of tool {name!r} is {max_output!r}; give bytes, at least 1")
-    if effect not in ("read", "idempotent", "write"):
-        raise ConfigError(f"effect of tool {name!r} is {effect!r}; use 'read', 'idempotent' or 'write'")
-    if type(retries) is not int or retries < 0:
-        raise ConfigError(f"retries of tool {name!r} is {retries!r}; give a number of attempts, at least 0")
-    if retries and effect == "write":
-        raise ConfigError(
-            f"tool {name!r} has retries={retries} with effect='write', which must happen at most once; remove the "
-            f"retries, or say effect='read' or effect='idempotent' if that is true"
-        )
-
-
-def _check_kind(function: Callable[..., Any], name: str) -> bool:
-    """Whether it is async."""
-    call = type(function).__call__
-    for kind in (function, call):
-        if inspect.isasyncgenfunction(kind) or inspect.isgeneratorfunction(kind):
-            raise ConfigError(
-                f"tool {name!r} is a generator; streaming tools are not supported yet: return the whole output"
-            )
-    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call)
+def _takes_self(function: Callable[..., Any]) -> bool:
+    """Whether it is a method as it stands in a class's body."""
+    if not inspect.isfunction(function):
+        return False
+    first = next(iter(inspect.signature(function).parameters.values()), None)
+    return first is not None and first.name == "self" and first.annotation is first.empty

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pathspec import GitIgnoreSpec
-
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
+
+    from pathspec import GitIgnoreSpec
 
     from .confined import Confined
 
@@ -51,7 +51,7 @@ class Ignored:
             return
         with file:
             lines = file.read(_LARGEST).decode("utf-8", "replace").splitlines()
-        self._specs[names] = GitIgnoreSpec.from_lines(line for line in lines if _is_pattern(line))
+        self._specs[names] = _spec(line for line in lines if _is_pattern(line))
 
     def _is_ignored(self, names: tuple[str, ...], name: str) -> bool:
         for depth in range(len(names), self._top - 1, -1):
@@ -66,7 +66,13 @@ class Ignored:
 def _is_pattern(line: str) -> bool:
     """Like git, we pass over lines that are no patterns."""
     try:
-        GitIgnoreSpec.from_lines([line])
+        _spec([line])
     except ValueError:
         return False
     return True
+
+
+def _spec(lines: Iterable[str]) -> GitIgnoreSpec:
+    from pathspec import GitIgnoreSpec  # noqa: PLC0415  (of the extra, which a program without a workspace need not have)
+
+    return GitIgnoreSpec.from_lines(lines)

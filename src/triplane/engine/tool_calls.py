@@ -1,0 +1,266 @@
+"""The tool calls of one run: which are run, which had started before their response ended, and what is recorded."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, final
+
+from triplane.core.errors import LimitReached, Receipt, RunFailed
+from triplane.core.outcome import ToolOutcome
+from triplane.core.records import (
+    LateResultDropped,
+    ToolFinished,
+    ToolProgress,
+    ToolQueued,
+    ToolStarted,
+)
+from triplane.core.retry import BOUNDARIES, safe_next
+from triplane.tools import (
+    CallRun,
+    FailurePolicy,
+    Setting,
+    ToolFailedError,
+    read_artifact_tool,
+    run_calls,
+)
+
+from .background import open_background
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+
+    import trio
+
+    from triplane.core.outcome import ToolCall
+    from triplane.core.records import Body, FramesReceived
+    from triplane.core.reducer import RunReducer
+    from triplane.core.store import ClaimedLog
+    from triplane.tools import AgentRunner, Progress, Tool, Workbench
+
+    from .agent import Agent
+
+_ID_USED = "The tool was not run: this call has the id of another one, which was run for a response that was given up."
+
+_CALL_DONE = "response.output_item.done"
+
+
+@final
+class ToolCalls:
+    """Runs a run's calls and records what becomes of them.
+
+    A call of a tool that is ``early`` starts as soon as it is complete, while its response goes on. Should the response
+    be retracted, it runs on: the same call (the same tool with the same arguments) in the response that replaces it
+    gets its outcome, and otherwise it is cancelled, or its outcome is dropped. No call id is run twice.
+
+    Args:
+        agent: Whose tools.
+        run: The run, which `record` folds into.
+        record: Appends to the run's log. Not a checkpoint.
+        log: That log.
+        runner: What tools run agents on.
+        workbench: What the calls share with those of other runs.
+    """
+
+    def __init__(
+        self,
+        agent: Agent,
+        run: RunReducer,
+        record: Callable[[Body], None],
+        log: ClaimedLog,
+        runner: AgentRunner,
+        workbench: Workbench,
+    ) -> None:
+        self._agent = agent
+        self._run = run
+        self._record = record
+        self._log = log
+        self._setting = Setting(run_id=log.run_id, engine=runner, observer=self, workbench=workbench)
+        self._policy = FailurePolicy(agent.on_error, agent.siblings)
+        self._nursery: trio.Nursery | None = None
+        # What started early and has not been claimed by its response, or by the one in its place.
+        self._begun: dict[str, CallRun] = {}
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[None]:
+        """The scope of the calls that start early. Those that still run when it is left are cancelled.
+
+        Only if the agent has such tools is entering or leaving a checkpoint.
+        """
+        if not any(each.early for each in self._agent.tools):
+            yield
+            return
+        async with open_background() as nursery:
+            self._nursery = nursery
+            try:
+                yield
+            finally:
+                nursery.cancel_scope.cancel(reason="the run is over")
+
+    def note(self, received: FramesReceived) -> None:
+        """Start what has become complete and may start early. Not a checkpoint."""
+        # A look at the text: decoding it is somebody else's business.
+        if self._nursery is None or all(_CALL_DONE not in frame for frame in received.frames):
+            return
+        for call in self._run.turn.calls():
+            if self._may_start(call):
+                begun = self._begun[call.call_id] = CallRun(call, self._tools(), self._setting)
+                self._record(ToolQueued(call.call_id, call.name, early=True))
+                self._nursery.start_soon(begun.run, name=f"early tool {call.name[:64]}")
+
+    def claim(self) -> tuple[ToolCall, ...]:
+        """The calls of the turn that has ended which are to be run, or have started early. Not a checkpoint.
+
+        Calls that started early, and that neither this turn's response nor its likes ask for, are cancelled.
+        """
+        pending = self._run.pending
+        waiting = {call.call_id for call in pending}
+        # What started early may have its outcome by now; what a failure does to the others is yet to be seen to.
+        ended = [
+            begun.call
+            for call_id, begun in self._begun.items()
+            if call_id not in waiting and call_id not in self._run.retracted
+        ]
+        calls = (*pending, *ended)
+        wanted = {(call.name, call.arguments) for call in calls}
+        for call_id, begun in tuple(self._begun.items()):
+            if call_id in self._run.retracted and (begun.call.name, begun.call.arguments) not in wanted:
+                begun.cancel("Its response was given up.")
+                del self._begun[call_id]
+        return calls
+
+    async def run(self, calls: Iterable[ToolCall]) -> None:
+        """Run what `claim` gave, and wait until each of them has its outcome.
+
+        Raises:
+            RunFailed: A tool failed that says ``on_error="raise"``.
+            LimitReached: The same call has failed too often in a row.
+        """
+        own: list[ToolCall] = []
+        taken_over: list[tuple[ToolCall, CallRun]] = []
+        begun: dict[str, CallRun] = {}
+        for call in calls:
+            if call.call_id in self._begun and call.call_id not in self._run.retracted:
+                begun[call.call_id] = self._begun.pop(call.call_id)
+                own.append(call)
+            elif (earlier := self._take_over(call)) is not None:
+                taken_over.append((call, earlier))
+            elif call.call_id in self._run.retracted:
+                self._finish(call, ToolOutcome("failed", _ID_USED, "invalid_arguments"), call.call_id)
+            else:
+                own.append(call)
+        try:
+            await run_calls(
+                own,
+                self._tools(),
+                run_id=self._setting.run_id,
+                engine=self._setting.engine,
+                observer=self,
+                workbench=self._setting.workbench,
+                policy=self._policy,
+                begun=begun,
+            )
+        except ToolFailedError as failure:
+            raise self._failed(failure) from failure.__cause__
+        for call, earlier in taken_over:
+            await earlier.over.wait()
+            assert earlier.outcome is not None
+            self._finish(call, earlier.outcome, earlier.call.call_id)
+        self._check_repetitions()
+
+    def queued(self, call: ToolCall, tool: Tool) -> None:
+        """See `Observer`."""
+        del tool
+        if call.call_id not in self._begun:
+            self._record(ToolQueued(call.call_id, call.name))
+
+    async def starting(self, call: ToolCall, tool: Tool, idempotency_key: str) -> None:
+        """Record that a tool's effect may happen from here on; durable before it returns."""
+        self._record(ToolStarted(call.call_id, call.name, call.arguments, tool.effect, idempotency_key))
+        if tool.effect != "read":
+            await self._log.durable()
+
+    def progress(self, call: ToolCall, progress: Progress, bytes_produced: int, skipped: int) -> None:
+        """See `Observer`."""
+        self._record(
+            ToolProgress(
+                call.call_id,
+                call.name,
+                bytes_produced,
+                progress.message,
+                progress.done,
+                progress.total,
+                skipped,
+            )
+        )
+
+    def finished(self, call: ToolCall, outcome: ToolOutcome) -> None:
+        """Record a call's outcome."""
+        self._record(ToolFinished(call.call_id, call.name, outcome))
+
+    def dropped(self, call: ToolCall, seconds: float) -> None:
+        """See `Observer`. What comes after the run is counted in `thread_statistics` alone."""
+        if not self._run.is_over:
+            self._record(LateResultDropped(call.call_id, call.name, seconds))
+
+    def _tools(self) -> Mapping[str, Tool]:
+        tools = self._agent.tools_by_name
+        if not self._run.has_artifacts:
+            return tools
+        reader = read_artifact_tool()
+        return {reader.name: reader, **tools}
+
+    def _may_start(self, call: ToolCall) -> bool:
+        tool = self._agent.tools_by_name.get(call.name)
+        if tool is None or not tool.early:
+            return False
+        run = self._run
+        if call.call_id in self._begun or call.call_id in run.outcomes or call.call_id in run.retracted:
+            return False
+        if self._find(call) is not None:
+            return False
+        running = sum(call_id not in run.outcomes for call_id in self._begun)
+        return len(run.outcomes) + running < self._agent.limits.max_tool_calls
+
+    def _find(self, call: ToolCall) -> CallRun | None:
+        """The same call of a response that was retracted."""
+        for call_id, begun in self._begun.items():
+            if call_id in self._run.retracted and (begun.call.name, begun.call.arguments) == (
+                call.name,
+                call.arguments,
+            ):
+                return begun
+        return None
+
+    def _take_over(self, call: ToolCall) -> CallRun | None:
+        found = self._find(call)
+        if found is not None:
+            del self._begun[found.call.call_id]
+        return found
+
+    def _finish(self, call: ToolCall, outcome: ToolOutcome, reused_from: str) -> None:
+        self._record(ToolFinished(call.call_id, call.name, outcome, reused_from))
+
+    def _failed(self, failure: ToolFailedError) -> RunFailed:
+        effects = self._run.effects
+        return RunFailed(
+            f'{failure}; its tool, or the agent, says on_error="raise"',
+            run_id=self._run.run_id,
+            code="tool_failed",
+            receipt=Receipt(
+                sent="finished",
+                effects=effects,
+                next=safe_next(BOUNDARIES["finished"], server_effects=False, effects=effects),
+            ),
+        )
+
+    def _check_repetitions(self) -> None:
+        limit = self._agent.limits.repeated_failure
+        name, count = self._run.repeated_failures
+        if count >= limit:
+            raise LimitReached(
+                f"the tool {name} failed {count} times in a row for the same arguments; raise repeated_failure in the"
+                " agent's limits if that may help the task",
+                which="repeated_failure",
+                limit=limit,
+                receipt=Receipt(sent="finished", effects=self._run.effects, next="resume"),
+            )

@@ -1,0 +1,299 @@
+"""Tools that start before their response has ended: they overlap it, and no call runs twice whatever becomes of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import pytest
+import trio
+from played_server import Played, call, message, open_stage
+
+import triplane
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+@attrs.define
+class Reader:
+    """A read tool, and when it ran."""
+
+    seconds: float = 1.0
+    log: list[tuple[str, str, float]] = attrs.field(factory=list)
+
+    @triplane.tool(effect="read", early=True)
+    async def look(self, at: str) -> str:
+        """Look."""
+        self.log.append(("began", at, trio.current_time()))
+        try:
+            await trio.sleep(self.seconds)
+        except trio.Cancelled:
+            self.log.append(("cancelled", at, trio.current_time()))
+            raise
+        self.log.append(("ended", at, trio.current_time()))
+        return f"saw {at}"
+
+    def agent(self, **more: Any) -> triplane.Agent:
+        return triplane.Agent("m", tools=triplane.tools_of(self), **more)
+
+
+def look(at: str, call_id: str = "call_1") -> dict[str, Any]:
+    return call("look", f'{{"at": "{at}"}}', call_id, f"fc_{call_id}")
+
+
+def outputs(request: dict[str, Any]) -> list[tuple[str, str]]:
+    return [
+        (item["call_id"], item["output"])
+        for item in request["input"]
+        if item.get("type") == "function_call_output"
+    ]
+
+
+async def run(
+    agent: triplane.Agent, play: Callable[[Played], Any]
+) -> tuple[triplane.RunState, list[Any], list[dict[str, Any]]]:
+    failure: triplane.TriplaneError | None = None
+    async with open_stage(play) as stage:
+        try:
+            async with stage.engine.open_run(agent, "Go.") as running:
+                events = [event async for event in running]
+        except triplane.TriplaneError as error:
+            failure = error
+    if failure is not None:  # out here, where the stage does not put it into a group
+        raise failure
+    return running.result, events, stage.requests
+
+
+@pytest.mark.parametrize("seconds", [1, 5])
+async def test_it_overlaps_the_rest_of_the_response(seconds: float, autojump_clock: Any) -> None:
+    reader = Reader(seconds)
+
+    async def play(peer: Played) -> None:
+        await peer.request()
+        await peer.created("r1")
+        await peer.done(look("a"))
+        await trio.sleep(3)
+        await peer.completed("r1", look("a"))
+        await peer.request()
+        await peer.answer("r2", message("Done."))
+
+    begun = trio.current_time()
+    result, events, requests = await run(reader.agent(), play)
+
+    assert result.text == "Done."
+    assert [(what, at) for what, at, _ in reader.log] == [("began", "a"), ("ended", "a")]
+    assert reader.log[0][2] == begun
+    assert outputs(requests[1]) == [("call_1", "saw a")]
+    names = [type(each).__name__ for each in events if type(each).__name__.startswith("Tool")]
+    assert names == ["ToolQueued", "ToolStarted", "ToolFinished"]
+    (queued,) = [each for each in events if isinstance(each, triplane.ToolQueued)]
+    assert queued.early
+    assert trio.current_time() - begun == max(seconds, 3)
+
+
+async def test_others_wait_for_the_end_and_outputs_are_in_call_order(autojump_clock: Any) -> None:
+    reader = Reader(5)
+    at: list[float] = []
+
+    @triplane.tool(effect="read")
+    async def later() -> str:
+        """Not early."""
+        at.append(trio.current_time())
+        await trio.lowlevel.checkpoint()
+        return "later"
+
+    async def play(peer: Played) -> None:
+        await peer.request()
+        await peer.created("r1")
+        await peer.done(call("later", "{}", "call_0", "fc_0"), 0)
+        await peer.done(look("a"), 1)
+        await trio.sleep(3)
+        await peer.completed("r1", call("later", "{}", "call_0", "fc_0"), look("a"))
+        await peer.request()
+        await peer.answer("r2", message("Done."))
+
+    begun = trio.current_time()
+    agent = triplane.Agent("m", tools=[later, *triplane.tools_of(reader)])
+    _, _, requests = await run(agent, play)
+
+    assert at == [begun + 3]
+    assert outputs(requests[1]) == [("call_0", "later"), ("call_1", "saw a")]
+
+
+@pytest.mark.parametrize("seconds", [1, 30])
+@pytest.mark.parametrize("again", ["call_1", "call_2"])
+async def test_a_replayed_response_takes_over_what_ran_for_the_first(
+    seconds: float, again: str, autojump_clock: Any
+) -> None:
+    reader = Reader(seconds)
+
+    async def play(peer: Played) -> None:
+        await peer.request()
+        if peer.number == 1:
+            await peer.created("r1")
+            await peer.done(look("a"))
+            await trio.sleep(3)
+            await peer.close(1011)
+            return
+        await peer.answer("r2", look("a", again))
+        await peer.request()
+        await peer.answer("r3", message("Done."))
+
+    result, events, requests = await run(reader.agent(), play)
+
+    assert result.text == "Done."
+    assert [(what, at) for what, at, _ in reader.log] == [("began", "a"), ("ended", "a")], "it ran once"
+    assert outputs(requests[-1]) == [(again, "saw a")]
+    finished = [each for each in events if isinstance(each, triplane.ToolFinished)]
+    assert [(each.call_id, each.reused_from) for each in finished] == [("call_1", None), (again, "call_1")]
+    assert [each.outcome.kind for each in finished] == ["ok", "ok"]
+    assert [each.call.call_id for each in result.tool_calls] == [again]
+    assert result.running_tools == ()
+
+
+@pytest.mark.parametrize("seconds", [1, 30])
+async def test_what_nobody_asks_for_again_is_dropped(seconds: float, autojump_clock: Any) -> None:
+    reader = Reader(seconds)
+
+    async def play(peer: Played) -> None:
+        await peer.request()
+        if peer.number == 1:
+            await peer.created("r1")
+            await peer.done(look("a"))
+            await trio.sleep(3)
+            await peer.close(1011)
+            return
+        await peer.answer("r2", look("b", "call_2"))
+        await peer.request()
+        await peer.answer("r3", message("Done."))
+
+    result, _, requests = await run(reader.agent(), play)
+
+    ends = [(what, at) for what, at, _ in reader.log if what != "began"]
+    assert ends == (
+        [("ended", "a"), ("ended", "b")] if seconds == 1 else [("cancelled", "a"), ("ended", "b")]
+    )
+    assert outputs(requests[-1]) == [("call_2", "saw b")]
+    assert [each.call.call_id for each in result.tool_calls] == ["call_2"]
+
+
+async def test_an_id_is_not_run_twice(autojump_clock: Any) -> None:
+    """The replay uses the id again, for something else: neither the old result nor a second run would be right."""
+    reader = Reader()
+
+    async def play(peer: Played) -> None:
+        await peer.request()
+        if peer.number == 1:
+            await peer.created("r1")
+            await peer.done(look("a"))
+            await trio.sleep(3)
+            await peer.close(1011)
+            return
+        await peer.answer("r2", look("b"))
+        await peer.request()
+        await peer.answer("r3", message("Done."))
+
+    _, _, requests = await run(reader.agent(), play)
+
+    assert [at for what, at, _ in reader.log if what == "began"] == ["a"]
+    ((call_id, output),) = outputs(requests[-1])
+    assert call_id == "call_1"
+    assert output.startswith("The tool was not run: this call has the id of another one")
+
+
+async def test_a_run_that_fails_leaves_none_running(autojump_clock: Any) -> None:
+    reader = Reader(30)
+
+    async def play(peer: Played) -> None:
+        await peer.request()
+        await peer.created("r1")
+        await peer.done(look("a"))
+        await trio.sleep(3)
+        error = {"code": "invalid_prompt", "message": "no"}
+        await peer.say(
+            "response.failed", response={"id": "r1", "status": "failed", "error": error, "output": []}
+        )
+
+    with pytest.raises(triplane.TriplaneError):
+        await run(reader.agent(), play)
+
+    assert [what for what, _, _ in reader.log] == ["began", "cancelled"]
+
+
+async def test_a_cancelled_run_leaves_none_running(autojump_clock: Any) -> None:
+    reader = Reader(30)
+
+    async def play(peer: Played) -> None:
+        await peer.request()
+        await peer.created("r1")
+        await peer.done(look("a"))
+        await trio.sleep_forever()
+
+    async with open_stage(play) as stage:
+        with trio.move_on_after(3):
+            await stage.engine.run(reader.agent(), "Go.")
+        (run_id,) = await stage.engine.ledger.run_ids()
+        log = await stage.engine.ledger.open(run_id)
+        records = [record.body for record in await log.read(-1)]
+
+    assert [what for what, _, _ in reader.log] == ["began", "cancelled"]
+    finished = [each for each in records if isinstance(each, triplane.ToolFinished)]
+    assert [each.outcome.kind for each in finished] == ["cancelled"]
+    assert isinstance(records[-1], triplane.RunEnded)
+
+
+async def test_a_failure_can_end_the_run_even_if_it_came_early(autojump_clock: Any) -> None:
+    @triplane.tool(effect="read", early=True, on_error="raise")
+    async def fail() -> None:
+        """Fail."""
+        await trio.lowlevel.checkpoint()
+        raise LookupError("gone")
+
+    async def play(peer: Played) -> None:
+        await peer.request()
+        await peer.created("r1")
+        await peer.done(call("fail"))
+        await trio.sleep(3)
+        await peer.completed("r1", call("fail"))
+
+    with pytest.raises(triplane.RunFailed) as caught:
+        await run(triplane.Agent("m", tools=[fail]), play)
+
+    assert caught.value.code == "tool_failed"
+    assert isinstance(caught.value.__cause__, LookupError)
+
+
+async def test_what_stops_programs_gets_through(autojump_clock: Any) -> None:
+    @triplane.tool(effect="read", early=True)
+    async def leave() -> None:
+        """Leave."""
+        await trio.lowlevel.checkpoint()
+        raise SystemExit(3)
+
+    async def play(peer: Played) -> None:
+        await peer.request()
+        await peer.created("r1")
+        await peer.done(call("leave"))
+        await trio.sleep_forever()
+
+    with pytest.RaisesGroup(SystemExit, flatten_subgroups=True):
+        await run(triplane.Agent("m", tools=[leave]), play)
+
+
+async def test_the_limit_of_calls_holds(autojump_clock: Any) -> None:
+    reader = Reader()
+
+    async def play(peer: Played) -> None:
+        await peer.request()
+        await peer.created("r1")
+        for number in range(3):
+            await peer.done(look(str(number), f"call_{number}"), number)
+        await trio.sleep(3)
+        await peer.completed("r1", *(look(str(number), f"call_{number}") for number in range(3)))
+
+    with pytest.raises(triplane.LimitReached) as caught:
+        await run(reader.agent(limits=triplane.RunLimits(max_tool_calls=2)), play)
+
+    assert caught.value.which == "max_tool_calls"
+    assert len([what for what, _, _ in reader.log if what == "began"]) == 2
