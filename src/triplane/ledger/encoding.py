@@ -181,12 +181,11 @@ class _FieldsOf(dict[type, "Callable[[Any], dict[str, Any]]"]):
         names = tuple(each.name for each in attrs.fields(cls))
         floats = tuple(each.name for each in attrs.fields(cls) if str(each.type) in _FLOATS)
         values_of: Callable[[Any], Any] = attrgetter(*names)
+        are_many = len(names) > 1
 
         def fields(body: object) -> dict[str, Any]:
             values = values_of(body)
-            found: dict[str, Any] = (
-                dict(zip(names, values, strict=True)) if len(names) > 1 else {names[0]: values}
-            )
+            found: dict[str, Any] = dict(zip(names, values if are_many else (values,), strict=True))
             for name in floats:
                 # 1 and 1.0 are equal and would not be written alike.
                 if found[name] is not None:
