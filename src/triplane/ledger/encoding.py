@@ -180,12 +180,12 @@ class _FieldsOf(dict[type, "Callable[[Any], dict[str, Any]]"]):
             raise TypeError(f"a record cannot hold {cls.__name__}")
         names = tuple(each.name for each in attrs.fields(cls))
         floats = tuple(each.name for each in attrs.fields(cls) if str(each.type) in _FLOATS)
-        values_of = attrgetter(*names)
+        values_of: Callable[[Any], Any] = attrgetter(*names)
+        are_many = len(names) > 1
 
         def fields(body: object) -> dict[str, Any]:
-            values: Any = values_of(body)
-            # Of one name, attrgetter gives the value, and of several a tuple.
-            found: dict[str, Any] = dict(zip(names, values if len(names) > 1 else (values,), strict=True))
+            values = values_of(body)
+            found: dict[str, Any] = dict(zip(names, values if are_many else (values,), strict=True))
             for name in floats:
                 # 1 and 1.0 are equal and would not be written alike.
                 if found[name] is not None:
