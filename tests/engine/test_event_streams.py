@@ -134,7 +134,9 @@ async def test_an_event_that_comes_twice_counts_once(bench, autojump_clock) -> N
         result = await run.wait()
 
     assert ('RESULT: "noted 1"', [1], 0) == (result.text, executed, result.replays)
-    assert [] == bodies(run, DifferencesFound)
+    # The terminal event's double may come with the next response, which it does not belong to.
+    remarks = [each for found in bodies(run, DifferencesFound) for each in found.irregularities]
+    assert {"foreign"} >= {each["kind"] for each in remarks}
 
 
 async def test_numbers_may_be_absent(stage, autojump_clock) -> None:

@@ -169,6 +169,8 @@ class TestLimits:
         said: list[Any] = []
         monkeypatch.setattr(RESOURCE, "getrlimit", lambda kind: (1, 100))
         monkeypatch.setattr(RESOURCE, "setrlimit", lambda kind, limits: said.append(limits))
+        # This process goes on, and would die of the next pipe that nobody reads.
+        monkeypatch.setattr(limited.signal, "signal", lambda number, handler: None)
 
         assert "/no/such cannot be started: No such file or directory" == limited.main(
             [f"NOFILE={number}", "/no/such"]

@@ -260,7 +260,8 @@ async def _list(path: Path, screen: Screen, *, json_wanted: bool) -> int:
 
 def _table(found: Sequence[RunSummary]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("run", no_wrap=True)
+    # Never cut: it is what one types next.
+    table.add_column("run", no_wrap=True, min_width=max((len(run.run_id) for run in found), default=0))
     table.add_column("began", no_wrap=True)
     table.add_column("agent", overflow="ellipsis", no_wrap=True, max_width=24)
     table.add_column("model", overflow="ellipsis", no_wrap=True, max_width=20)
