@@ -8,7 +8,7 @@ from functools import partial
 
 import pytest
 import trio
-from cli_process import CLEAN
+from cli_process import CLEAN, wait_until
 
 import triplane
 from triplane.server import Stall, serve
@@ -44,9 +44,9 @@ async def killed(nursery, tmp_path):
             if b"turn 2:" in told:
                 break
         # It is told before it is sent, and the server stalls at the second request that it sees.
-        with trio.fail_after(20):
-            while handle.statistics().responses_created < 2:
-                await trio.sleep(0.01)
+        await trio.to_thread.run_sync(
+            wait_until, lambda: handle.statistics().responses_created == 2, "the second request"
+        )
         process.kill()
     await process.wait()
     async with triplane.open_ledger(ledger) as left:
