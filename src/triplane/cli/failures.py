@@ -20,10 +20,9 @@ _SENT: Mapping[Sent, str] = {
     "accepted": "the server had begun to answer",
     "finished": "the server had answered",
 }
-# The commands keep no ledger beyond their own end, so "resume" is advice about a new run.
 _NEXT: Mapping[SafeNext, str] = {
     "retry": "run it again",
-    "resume": "run it again if its tool calls may be repeated",
+    "resume": "resume it if its log was kept (--ledger), else run it again if its tool calls may be repeated",
     "inspect": "find out what the calls with an unknown outcome did before running it again",
     "change": "change the request or the configuration; the same again would fail the same way",
 }
