@@ -74,7 +74,9 @@ def call(path: Path, capfd):
     return call
 
 
-def test_runs_are_listed(call) -> None:
+def test_runs_are_listed(call, monkeypatch) -> None:
+    # Where nobody says how wide it is, a file has room for all of it.
+    monkeypatch.delenv("COLUMNS", raising=False)
     out, err = call("runs")
 
     assert ["run", "run_one", "run_two"] == [line.split()[0] for line in out.splitlines()]

@@ -225,7 +225,9 @@ async def _ask_to_end(process: trio.Process, pumps: Sequence[_Pump]) -> None:
         for pump in pumps:
             nursery.start_soon(pump.run)
         await _wait_exited(process)
-        nursery.cancel_scope.cancel(reason="the command has ended")
+        # What it said last is still in the pipe, which closes once nobody else holds it open.
+        _kill_group(process)
+        nursery.cancel_scope.deadline = trio.current_time() + _AFTER_KILL
 
 
 async def _wait_exited(process: trio.Process) -> None:
