@@ -47,8 +47,8 @@ from triplane.core.records import ToolStarted as ToolStarted
 from triplane.core.records import TransportChanged as TransportChanged
 from triplane.core.records import UndecodableFrame as UndecodableFrame
 from triplane.core.records import UnknownRecord as UnknownRecord
-from triplane.core.reducer import RunState as RunState
-from triplane.core.reducer import RunUsage as RunUsage
+from triplane.core.run_state import RunState as RunState
+from triplane.core.run_state import RunUsage as RunUsage
 from triplane.core.store import ClaimedLog as ClaimedLog
 from triplane.core.store import Ledger as Ledger
 from triplane.core.store import RunLog as RunLog

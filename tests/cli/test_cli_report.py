@@ -8,7 +8,7 @@ import pytest
 from triplane import LimitReached, Receipt, RunState, RunUsage
 from triplane.cli.report import Figures, Row, Total, read_figures
 from triplane.core.outcome import ToolCall, ToolOutcome
-from triplane.core.reducer import FinishedCall
+from triplane.core.run_state import FinishedCall
 
 STATE = RunState(
     run_id="run_1",

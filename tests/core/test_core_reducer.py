@@ -24,7 +24,8 @@ from triplane.core.records import (
     ToolFinished,
     ToolStarted,
 )
-from triplane.core.reducer import FinishedCall, RunReducer, RunState, RunUsage
+from triplane.core.reducer import RunReducer
+from triplane.core.run_state import FinishedCall, RunState, RunUsage
 
 USAGE = {
     "input_tokens": 10,
@@ -114,7 +115,7 @@ def test_the_outputs_join_in_the_order_of_the_calls_once_all_are_there() -> None
     log = [started(user("Hi")), sent(), whole(*calls), *finished]
 
     assert reduce(*log[:-1]).history == [user("Hi"), *calls]
-    assert [each.call_id for each in reduce(*log[:-1]).pending] == ["call_1"]
+    assert [each.call_id for each in reduce(*log[:-1]).calls.pending] == ["call_1"]
     assert reduce(*log).history == [user("Hi"), *calls, *(answer(f"call_{n}", str(n)) for n in range(3))]
     assert [each.call.call_id for each in reduce(*log).snapshot().tool_calls] == [
         "call_2",
@@ -160,14 +161,14 @@ def test_a_call_has_one_outcome() -> None:
         started(), sent(), whole(call()), *ran(outcome=first), ToolFinished("call_1", "look", second)
     )
 
-    assert run.outcomes == {"call_1": first}
+    assert run.calls.outcomes == {"call_1": first}
     assert run.history == [call(), answer(output="too late")]
 
 
 def test_a_call_that_comes_again_is_answered_from_the_log() -> None:
     run = reduce(started(), sent(), whole(call()), *ran(), sent(2), whole(call(), response_id="resp_2"))
 
-    assert run.pending == []
+    assert run.calls.pending == []
     assert run.status == "waiting"
     assert run.history == [call(), ANSWERED, call(), ANSWERED]
 
@@ -176,7 +177,7 @@ def test_a_tool_may_finish_before_its_response() -> None:
     early = [frame("response.output_item.done", item=call(), output_index=0)]
     run = reduce(started(), sent(), got(*early), *ran(), got(response("completed", [call()])))
 
-    assert run.pending == []
+    assert run.calls.pending == []
     assert run.history == [call(), ANSWERED]
     assert run.snapshot().tool_calls == (FinishedCall(ToolCall("call_1", "look", "{}"), OUTCOME),)
 
@@ -186,14 +187,14 @@ def test_outcomes_of_calls_that_nobody_made_are_kept_and_otherwise_passed_over()
 
     assert run.history == [call(), ANSWERED]
     assert [each.call.call_id for each in run.snapshot().tool_calls] == ["call_1"]
-    assert set(run.outcomes) == {"call_9", "call_8", "call_1"}
+    assert set(run.calls.outcomes) == {"call_9", "call_8", "call_1"}
 
 
 @pytest.mark.parametrize("kind", ["incomplete", "failed"])
 def test_only_the_calls_of_a_completed_response_are_run(kind) -> None:
     run = reduce(started(), sent(), got(response(kind, [call()])))
 
-    assert run.pending == []
+    assert run.calls.pending == []
     assert run.status == "model"
 
 
@@ -351,7 +352,7 @@ def test_what_is_running_and_what_is_known_of_each_effect() -> None:
         ToolStarted("call_2", "b", "{}", "write", "k"),
     )
 
-    assert run.effects == (Effect("call_1", "a", "ok"), Effect("call_2", "b", "unknown"))
+    assert run.calls.effects == (Effect("call_1", "a", "ok"), Effect("call_2", "b", "unknown"))
     assert run.snapshot().running_tools == ("b",)
 
 
@@ -424,7 +425,7 @@ def test_a_finished_call_of_a_steered_response_is_answered() -> None:
     steered = response("incomplete", [call()], incomplete_details={"reason": "steered"})
     run = reduce(started(), sent(), got(response("created"), done), STEER, got(ACCEPTED, steered), SUCCESSOR)
 
-    assert [each.call_id for each in run.pending] == ["call_1"]
+    assert [each.call_id for each in run.calls.pending] == ["call_1"]
 
 
 @pytest.mark.parametrize(
@@ -522,7 +523,7 @@ def test_it_comes_after_the_outputs_of_calls() -> None:
         got(response("completed", [call()])),
     ]
     run = reduce(*log, DROPPED, REQUEUED)
-    assert [each.call_id for each in run.pending] == ["call_1"]
+    assert [each.call_id for each in run.calls.pending] == ["call_1"]
     assert run.status == "tools"
 
     run = reduce(*log, DROPPED, REQUEUED, *ran())
@@ -575,10 +576,10 @@ def test_a_run_that_has_been_answered_has_nothing_to_go_on_for(kind) -> None:
 def test_calls_of_a_response_that_stopped_early_are_run_only_if_the_run_goes_on() -> None:
     done = frame("response.output_item.done", item=call(), output_index=0)
     ended = response("incomplete", [call()], incomplete_details={"reason": "max_output_tokens"})
-    assert reduce(started(), sent(), got(done, ended)).pending == []
+    assert reduce(started(), sent(), got(done, ended)).calls.pending == []
 
     run = reduce(started(), sent(), InputAdded((user("More"),)), got(done, ended))
-    assert [each.call_id for each in run.pending] == ["call_1"]
+    assert [each.call_id for each in run.calls.pending] == ["call_1"]
 
 
 def test_calls_before_a_successor_that_was_lost_are_answered() -> None:
@@ -587,7 +588,7 @@ def test_calls_before_a_successor_that_was_lost_are_answered() -> None:
     log = [started(), sent(), got(response("created"), done), STEER, got(ACCEPTED, steered)]
     run = reduce(*log, got(response("created", [], "resp_2")), DROPPED, RETRACTED)
 
-    assert (run.status, [each.call_id for each in run.pending]) == ("tools", ["call_1"])
+    assert (run.status, [each.call_id for each in run.calls.pending]) == ("tools", ["call_1"])
 
 
 # Forks.

@@ -134,7 +134,7 @@ class RunSide:
                 self._asks(record, body)
             case ToolStarted():
                 call_id = body.call_id
-                pending = [call.call_id for call in self.shadow.pending]
+                pending = [call.call_id for call in self.shadow.calls.pending]
                 require("at most once", call_id not in self.started, f"{call_id} starts again")
                 require("known call", call_id in pending, f"{call_id} starts, and {pending} wait")
                 self.started[call_id] = record
@@ -153,7 +153,7 @@ class RunSide:
 
     def _asks(self, record: Record, body: RequestSent) -> None:
         shadow = self.shadow
-        require("one output", not shadow.pending, f"a request while {shadow.pending} wait")
+        require("one output", not shadow.calls.pending, f"a request while {shadow.calls.pending} wait")
         if body.turn == shadow.turns:
             previous = self.sent[-1].body
             require("replay", self._retracted, f"{body} without having been retracted")
@@ -215,7 +215,7 @@ class RunSide:
     def _check_outputs(self, create: Create) -> None:
         for item in create.items:
             if item.get("type") == "function_call_output" and item["call_id"] not in self.inherited:
-                outcome = self.shadow.outcomes.get(item["call_id"])
+                outcome = self.shadow.calls.outcomes.get(item["call_id"])
                 told = None if outcome is None else outcome.output
                 require("one output", told == item["output"], f"{item} is sent, and the log has {told!r}")
 

@@ -18,7 +18,7 @@ from .scenario import FanOut, Job, Lane, Run, WarmUp
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from triplane.core.reducer import RunState
+    from triplane.core.run_state import RunState
 
     from .scenario import Lines, Reader, Word
     from .world import World

@@ -28,7 +28,7 @@ from .workload import AGENT, HERE, do, expected_text
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from triplane.core.reducer import RunState
+    from triplane.core.run_state import RunState
 
     from .scenario import Job, Lines, Scenario
 

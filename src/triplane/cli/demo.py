@@ -14,7 +14,7 @@ from triplane.cli.plan import INSTRUCTIONS
 from triplane.cli.report import Row
 from triplane.cli.scopes import background, interruptible
 from triplane.core.options import EngineOptions
-from triplane.core.reducer import RunState
+from triplane.core.run_state import RunState
 from triplane.core.transport import TransportSetting
 from triplane.engine.agent import Agent
 from triplane.engine.engine import Engine, EngineStatistics, open_engine

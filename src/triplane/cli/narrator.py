@@ -34,7 +34,7 @@ from triplane.protocol import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from triplane.core.reducer import RunState
+    from triplane.core.run_state import RunState
     from triplane.engine.feed import RunEvent
 
 _LONGEST_ARGUMENTS = 100

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from triplane.core.errors import TriplaneError
-    from triplane.core.reducer import RunState
+    from triplane.core.run_state import RunState
 
 # A report is a model's text: emphasis, bullets and thousands separators happen.
 _FIGURE = re.compile(

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from triplane.cli.narrator import Said
     from triplane.cli.screen import Screen
-    from triplane.core.reducer import RunState
+    from triplane.core.run_state import RunState
     from triplane.engine.agent import Agent
     from triplane.engine.engine import Engine
     from triplane.engine.run import Run

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 
+from .calls import Calls
 from .canonical import canonical_json
 from .continuation import ChainHead
-from .errors import Effect
-from .outcome import ToolCall, ToolOutcome
 from .records import (
     ConnectionDropped,
     FramesReceived,
@@ -31,8 +30,8 @@ from .records import (
     TransportChanged,
 )
 from .replay_input import unanswered_calls
-from .transport import Transport
-from .turn import Steer, TurnAccumulator
+from .run_state import FinishedCall, RunState, RunStatus, RunUsage
+from .turn import TurnAccumulator
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -40,90 +39,10 @@ if TYPE_CHECKING:
     from triplane.protocol import ServerEvent
 
     from .accumulator import ResponseAccumulator
+    from .outcome import ToolCall
     from .records import ForkedFrom, Item, Record, UndecodableFrame
-    from .turn import SteerState
-
-RunStatus = Literal["new", "waiting", "model", "tools", "completed", "incomplete", "failed", "cancelled"]
-
-
-@attrs.frozen
-class RunUsage:
-    """Tokens of a run, summed over its responses. A response that was lost reported none."""
-
-    input_tokens: int = 0
-    cached_tokens: int = 0
-    output_tokens: int = 0
-    reasoning_tokens: int = 0
-    total_tokens: int = 0
-
-    def plus(self, wire: dict[str, object]) -> RunUsage:
-        """Add one response's usage as the wire has it; what is missing counts 0."""
-
-        def count(source: object, key: str) -> int:
-            value = source.get(key) if isinstance(source, dict) else None
-            return value if isinstance(value, int) else 0
-
-        return RunUsage(
-            self.input_tokens + count(wire, "input_tokens"),
-            self.cached_tokens + count(wire.get("input_tokens_details"), "cached_tokens"),
-            self.output_tokens + count(wire, "output_tokens"),
-            self.reasoning_tokens + count(wire.get("output_tokens_details"), "reasoning_tokens"),
-            self.total_tokens + count(wire, "total_tokens"),
-        )
-
-
-@attrs.frozen
-class FinishedCall:
-    """A tool call and its outcome."""
-
-    call: ToolCall
-    outcome: ToolOutcome
-
-
-@attrs.frozen
-class RunState:
-    """A run at one moment.
-
-    Attributes:
-        run_id: The run.
-        status: ``"waiting"`` for a lane, ``"model"``, ``"tools"``, or how it ended.
-        turns: Turns begun; a replay does not count again.
-        tool_calls: The finished calls in the order in which they finished.
-        running_tools: The names of the tools that are running.
-        text: The last response's visible text so far.
-        usage: Tokens, summed.
-        bytes_up: Bytes of the requests.
-        bytes_down: Bytes of the frames.
-        reconnects: How often the connection under the run was lost.
-        replays: How many requests were repeated.
-        connection: The connection last used, else None.
-        response_id: The last finished response, else None.
-        reason: Why it ended as it did: see `RunEnded`.
-        transport: By which transport its requests go now.
-        steers: What became of the steers of the turn in hand, in the order in which they were sent.
-    """
-
-    run_id: str
-    status: RunStatus
-    turns: int
-    tool_calls: tuple[FinishedCall, ...]
-    running_tools: tuple[str, ...]
-    text: str
-    usage: RunUsage
-    bytes_up: int
-    bytes_down: int
-    reconnects: int
-    replays: int
-    connection: str | None
-    response_id: str | None
-    reason: str
-    transport: Transport = "websocket"
-    steers: tuple[Steer, ...] = ()
-
-    @property
-    def tool_seconds(self) -> float:
-        """Seconds spent in tools, parallel calls added up."""
-        return sum(finished.outcome.seconds for finished in self.tool_calls)
+    from .transport import Transport
+    from .turn import Steer, SteerState
 
 
 class RunReducer:
@@ -141,10 +60,7 @@ class RunReducer:
         head: The response that the next request may continue, None if there is none.
         head_lost: Why there is none although there was one.
         turn: What the request in hand has brought.
-        outcomes: The outcomes by call id. A call has one; what is reported later is not taken.
-        retracted: The outcomes, None while there is none, of calls that had started early, by their ids, when the
-            response that they were of was retracted. They do not count unless another call takes them over.
-        has_artifacts: Whether a call left more output than the model was given.
+        calls: The calls that the turns have brought, and what became of each.
         usage: Tokens, summed.
         bytes_up: See `RunState`.
         bytes_down: See `RunState`.
@@ -163,9 +79,7 @@ class RunReducer:
         self.head: ChainHead | None = None
         self.head_lost: Literal["connection_lost", "head_evicted"] | None = None
         self.turn = TurnAccumulator()
-        self.outcomes: dict[str, ToolOutcome] = {}
-        self.retracted: dict[str, ToolOutcome | None] = {}
-        self.has_artifacts = False
+        self.calls = Calls()
         self.usage = RunUsage()
         self.bytes_up = 0
         self.bytes_down = 0
@@ -187,16 +101,6 @@ class RunReducer:
         self._head_before_steers: ChainHead | None = None
         # Input from outside waits until the conversation has come to a place where it may stand.
         self._added: list[Item] = []
-        # The calls of the turn, and which of them have no outcome yet.
-        self._batch: list[ToolCall] = []
-        self._pending: dict[str, ToolCall] = {}
-        self._calls: dict[str, ToolCall] = {}
-        # The calls that have started early in the turn in hand.
-        self._early: set[str] = set()
-        # How often in a row a call of the same tool with the same arguments has failed.
-        self._failures: dict[tuple[str, str], int] = {}
-        self._counted: set[str] = set()
-        self._started: dict[str, ToolStarted] = {}
         # Whether the next request is another attempt at the turn before it.
         self._repeats = False
 
@@ -204,16 +108,6 @@ class RunReducer:
     def response(self) -> ResponseAccumulator:
         """The response in hand: the latest of the turn."""
         return self.turn.response
-
-    @property
-    def pending(self) -> list[ToolCall]:
-        """The calls that have no outcome yet, once the turn is over."""
-        return list(self._pending.values())
-
-    @property
-    def in_doubt(self) -> list[ToolStarted]:
-        """The calls whose code started and whose outcome is not known, once the turn is over."""
-        return [self._started[call_id] for call_id in self._pending if call_id in self._started]
 
     @property
     def has_request_in_hand(self) -> bool:
@@ -224,7 +118,7 @@ class RunReducer:
     def needs_request(self) -> bool:
         """Whether it is the model's turn. Otherwise calls wait for their outputs, or all is said."""
         has_answer = self.turn.is_over and self.turn.response.status in ("completed", "incomplete")
-        return not self._pending and (self.has_unanswered_input or not has_answer)
+        return not self.calls.pending and (self.has_unanswered_input or not has_answer)
 
     @property
     def next_attempt(self) -> tuple[int, int]:
@@ -254,21 +148,6 @@ class RunReducer:
         """Whether the run has ended."""
         return self.status in ("completed", "incomplete", "failed", "cancelled")
 
-    @property
-    def effects(self) -> tuple[Effect, ...]:
-        """The calls whose code started, in order, with what is known of each."""
-        known = ((id_, started.name, self._outcome_of(id_)) for id_, started in self._started.items())
-        return tuple(Effect(id_, name, "unknown" if one is None else one.kind) for id_, name, one in known)
-
-    @property
-    def repeated_failures(self) -> tuple[str, int]:
-        """The tool that has failed most often in a row for the same arguments, and how often."""
-        return max(
-            ((name, count) for (name, _), count in self._failures.items()),
-            key=lambda each: each[1],
-            default=("", 0),
-        )
-
     def apply(self, record: Record, events: Sequence[ServerEvent | UndecodableFrame] | None = None) -> None:
         """Fold one record.
 
@@ -287,18 +166,11 @@ class RunReducer:
                     if apply(event):
                         self._turn_went_on()
             case ToolStarted():
-                self._started[body.call_id] = body
+                self.calls.started(body)
             case ToolQueued():
-                if body.early:
-                    self._early.add(body.call_id)
+                self.calls.queued(body)
             case ToolFinished():
-                if body.outcome.artifact is not None:
-                    self.has_artifacts = True
-                if body.reused_from is None and body.call_id in self.retracted:
-                    self.retracted[body.call_id] = body.outcome
-                    return
-                self.outcomes.setdefault(body.call_id, body.outcome)
-                if self._pending.pop(body.call_id, None) is not None and not self._pending:
+                if self.calls.finished(body):
                     self._answer()
             case RequestSent():
                 if body.turn == self.turns:
@@ -327,7 +199,7 @@ class RunReducer:
             case InputAdded() | SteerSent():
                 # A steer that was sent too late is input for the next request.
                 self._added.extend(body.items)
-                if self.status in ("new", "waiting") or (self._turn_taken and not self._pending):
+                if self.status in ("new", "waiting") or (self._turn_taken and not self.calls.pending):
                     self._take_added()
             case SteersRequeued():
                 self.turn.give_up_steers()
@@ -351,7 +223,9 @@ class RunReducer:
         self.agent = body
         self.reason = ""
         if self.status != "new":
-            self.status = "tools" if self._pending else "model" if self.has_request_in_hand else "waiting"
+            self.status = (
+                "tools" if self.calls.pending else "model" if self.has_request_in_hand else "waiting"
+            )
         self._forget_connection()
 
     def _begin_turn(self, previous_response_id: str | None, conversation: str | None = None) -> None:
@@ -436,38 +310,17 @@ class RunReducer:
         self._take_calls(self.turn.calls() if goes_on else [])
 
     def _take_calls(self, calls: list[ToolCall]) -> None:
-        self._early.clear()
-        self._batch = calls
-        self._calls |= {call.call_id: call for call in calls}
-        # A call id that already has its outcome is answered from the log and never run again.
-        self._pending = {call.call_id: call for call in calls if call.call_id not in self.outcomes}
-        if self._pending:
+        if self.calls.take(calls):
             self.status = "tools"
         else:
             self._answer()
 
-    def _outcome_of(self, call_id: str) -> ToolOutcome | None:
-        return self.outcomes.get(call_id) or self.retracted.get(call_id)
-
-    def _count_failure(self, call: ToolCall) -> None:
-        if call.call_id in self._counted:
-            return
-        self._counted.add(call.call_id)
-        outcome = self.outcomes[call.call_id]
-        key = (call.name, call.arguments)
-        if outcome.succeeded:
-            self._failures.pop(key, None)
-        elif outcome.kind in ("failed", "timed_out"):
-            self._failures[key] = self._failures.get(key, 0) + 1
-
     def _answer(self) -> None:
-        """Once every call of the turn has its outcome, the outputs join the conversation in call order."""
-        for call in self._batch:
-            self._count_failure(call)
-        self.history.extend(call.answer(self.outcomes[call.call_id].answer) for call in self._batch)
-        if self._batch:
+        """Once every call of the turn has its outcome, the outputs join the conversation."""
+        answers = self.calls.answers()
+        self.history.extend(answers)
+        if answers:
             self.status = "waiting"
-        self._batch = []
         self._take_added()
 
     def _take_added(self) -> None:
@@ -482,12 +335,11 @@ class RunReducer:
         # The turn's earlier responses stand, and their calls with them.
         standing = [each for each in self.turn.responses if each.status in ("completed", "incomplete")]
         calls = TurnAccumulator.calls_of(standing)
-        for call_id in self._early.difference(call.call_id for call in calls):
-            self.retracted[call_id] = self.outcomes.pop(call_id, None)
+        self.calls.retract(calls)
         self._begin_turn(None)
         self._turn_taken = True
         self._take_calls(calls)
-        self._repeats = not self._pending
+        self._repeats = not self.calls.pending
 
     def _forget_connection(self) -> None:
         self.head = self._unsteered()
@@ -516,16 +368,8 @@ class RunReducer:
             "taken": [self._responses_taken, sorted(self._steers_taken), self._turn_taken],
             "answered": self._answered,
             "turn_began": self._turn_began,
-            "pending": self.pending,
-            "batch": self._batch,
+            "calls": self.calls.state(),
             "added": self._added,
-            "outcomes": self.outcomes,
-            "started": self._started,
-            "retracted": self.retracted,
-            "early": sorted(self._early),
-            "has_artifacts": self.has_artifacts,
-            "counted": sorted(self._counted),
-            "failures": sorted([*key, count] for key, count in self._failures.items()),
             "repeats": self._repeats,
             "agent": self.agent,
             "request": self._request,
@@ -537,20 +381,18 @@ class RunReducer:
 
     def snapshot(self) -> RunState:
         """The state now, frozen. Costs the length of the last response and the number of calls."""
-        running = tuple(
-            started.name for id_, started in self._started.items() if self._outcome_of(id_) is None
-        )
+        calls = self.calls
         finished = tuple(
-            FinishedCall(self._calls[call_id], outcome)
-            for call_id, outcome in self.outcomes.items()
-            if call_id in self._calls
+            FinishedCall(calls.known[call_id], outcome)
+            for call_id, outcome in calls.outcomes.items()
+            if call_id in calls.known
         )
         return RunState(
             run_id=self.run_id,
             status=self.status,
             turns=self.turns,
             tool_calls=finished,
-            running_tools=running,
+            running_tools=tuple(started.name for started in calls.running),
             text=self.text(),
             usage=self.usage,
             bytes_up=self.bytes_up,

@@ -24,14 +24,14 @@ from .turn_driver import TurnDriver
 
 if TYPE_CHECKING:
     from triplane.core.records import Body, Item
-    from triplane.core.reducer import RunState
+    from triplane.core.run_state import RunState
     from triplane.net.endpoint import Endpoint
 
     from .agent import Agent
     from .feed import Feed
     from .resumption import Resumption
-    from .routing import RoutedLease
     from .surroundings import Surroundings
+    from .transports import RoutedLease
 
 
 @final
@@ -225,7 +225,7 @@ class Driver:
                 if response.status == "incomplete":
                     return RunEnded("incomplete", response.incomplete_reason)
                 return RunEnded("completed")
-            if len(self._reducer.outcomes) + len(self._reducer.pending) > limits.max_tool_calls:
+            if len(self._reducer.calls.outcomes) + len(self._reducer.calls.pending) > limits.max_tool_calls:
                 raise self._limit("max_tool_calls", limits.max_tool_calls)
             if calls and not self._ends_after_turn:
                 self._lease.reserve()
@@ -238,7 +238,7 @@ class Driver:
             f"the run reached {which}={limit}; raise it in the agent's limits if the task needs more",
             which=which,
             limit=limit,
-            receipt=Receipt(sent="finished", effects=self._reducer.effects, next="resume"),
+            receipt=Receipt(sent="finished", effects=self._reducer.calls.effects, next="resume"),
         )
 
     def _record(self, body: Body) -> None:

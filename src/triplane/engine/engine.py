@@ -30,11 +30,11 @@ from .feed import Feed
 from .fork import NO_ORIGIN, Hold, Origin
 from .lane import BareLane
 from .resumption import take_up
-from .routing import RoutedLease, Routes
 from .run import Run, driven
 from .run_input import as_items
 from .steering import SteeringSupport
 from .surroundings import Surroundings
+from .transports import RoutedLease, Routes
 from .warm_up import warm_lanes
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from triplane.core.records import Item
-    from triplane.core.reducer import RunState
+    from triplane.core.run_state import RunState
     from triplane.core.store import Ledger
 
     from .run_input import RunInput

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
 
     from triplane.core.records import Item
-    from triplane.core.reducer import RunState
+    from triplane.core.run_state import RunState
 
     from .agent import Agent
 

@@ -109,7 +109,7 @@ class Forking:
     async def outputs(self) -> None:
         """Return once no call of the run waits for its output, or the run has ended. A checkpoint."""
         await trio.lowlevel.checkpoint()
-        while self._reducer.pending and not self._reducer.is_over:
+        while self._reducer.calls.pending and not self._reducer.is_over:
             await self._changed.wait()
 
     def leave(self, hold: Hold | None, *, continues: bool) -> Origin:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from triplane.core.options import EngineOptions
     from triplane.protocol import ResponseCreate, ServerEvent
 
-    from .routing import RoutedLease
+    from .transports import RoutedLease
 
 
 @final

@@ -58,10 +58,10 @@ def prepare(agent: Agent, run: RunReducer, lane: Lane, *, is_late: bool = False)
             " server would refuse; answer them in the run's input",
             run_id=run.run_id,
             code=plan.reason,
-            receipt=Receipt(sent="nothing", effects=run.effects, next="change"),
+            receipt=Receipt(sent="nothing", effects=run.calls.effects, next="change"),
         )
     # Offered once there is something to read: until then it would cost tokens in every request.
-    extra = (read_artifact_tool(),) if run.has_artifacts else ()
+    extra = (read_artifact_tool(),) if run.calls.has_artifacts else ()
     text = agent.request(plan, lane.stream_id, extra)
     return TurnRequest(plan, text, len(text.encode()))
 

@@ -106,7 +106,7 @@ class Resumption:
         record(RunResumed(agent.name, agent.model, agent.fingerprint, dict(agent.parts), self._changes()))
         if reducer.has_request_in_hand:
             self._retract(record)
-        for started in reducer.in_doubt:
+        for started in reducer.calls.in_doubt:
             if self._must_not_run_again(started):
                 record(
                     ToolFinished(
@@ -138,8 +138,8 @@ class Resumption:
             receipt=Receipt(
                 self._boundary.sent,
                 self.reducer.response.shown,
-                self.reducer.effects,
-                safe_next(self._boundary, server_effects=True, effects=self.reducer.effects),
+                self.reducer.calls.effects,
+                safe_next(self._boundary, server_effects=True, effects=self.reducer.calls.effects),
             ),
         )
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from triplane.core.records import Item
-    from triplane.core.reducer import RunState
+    from triplane.core.run_state import RunState
     from triplane.core.store import RunLog
 
     from .agent import Agent

@@ -112,18 +112,18 @@ class ToolCalls:
 
         Calls that started early, and that neither this turn's response nor its likes ask for, are cancelled.
         """
-        pending = self._run.pending
+        pending, retracted = self._run.calls.pending, self._run.calls.retracted
         waiting = {call.call_id for call in pending}
         # What started early may have its outcome by now; what a failure does to the others is yet to be seen to.
         ended = [
             begun.call
             for call_id, begun in self._begun.items()
-            if call_id not in waiting and call_id not in self._run.retracted
+            if call_id not in waiting and call_id not in retracted
         ]
         calls = (*pending, *ended)
         wanted = {(call.name, call.arguments) for call in calls}
         for call_id, begun in tuple(self._begun.items()):
-            if call_id in self._run.retracted and (begun.call.name, begun.call.arguments) not in wanted:
+            if call_id in retracted and (begun.call.name, begun.call.arguments) not in wanted:
                 begun.cancel("Its response was given up.")
                 del self._begun[call_id]
         return calls
@@ -138,13 +138,14 @@ class ToolCalls:
         own: list[ToolCall] = []
         taken_over: list[tuple[ToolCall, CallRun]] = []
         begun: dict[str, CallRun] = {}
+        retracted = self._run.calls.retracted
         for call in calls:
-            if call.call_id in self._begun and call.call_id not in self._run.retracted:
+            if call.call_id in self._begun and call.call_id not in retracted:
                 begun[call.call_id] = self._begun.pop(call.call_id)
                 own.append(call)
             elif (earlier := self._take_over(call)) is not None:
                 taken_over.append((call, earlier))
-            elif call.call_id in self._run.retracted:
+            elif call.call_id in retracted:
                 self._finish(call, ToolOutcome("failed", _ID_USED, "invalid_arguments"), call.call_id)
             else:
                 own.append(call)
@@ -204,7 +205,7 @@ class ToolCalls:
 
     def _tools(self) -> Mapping[str, Tool]:
         tools = self._agent.tools_by_name
-        if not self._run.has_artifacts:
+        if not self._run.calls.has_artifacts:
             return tools
         reader = read_artifact_tool()
         return {reader.name: reader, **tools}
@@ -213,21 +214,23 @@ class ToolCalls:
         tool = self._agent.tools_by_name.get(call.name)
         if tool is None or not tool.early:
             return False
-        run = self._run
-        if call.call_id in self._begun or call.call_id in run.outcomes or call.call_id in run.retracted:
+        outcomes = self._run.calls.outcomes
+        if (
+            call.call_id in self._begun
+            or call.call_id in outcomes
+            or call.call_id in self._run.calls.retracted
+        ):
             return False
         if self._find(call) is not None:
             return False
-        running = sum(call_id not in run.outcomes for call_id in self._begun)
-        return len(run.outcomes) + running < self._agent.limits.max_tool_calls
+        running = sum(call_id not in outcomes for call_id in self._begun)
+        return len(outcomes) + running < self._agent.limits.max_tool_calls
 
     def _find(self, call: ToolCall) -> CallRun | None:
         """The same call of a response that was retracted."""
+        wanted = (call.name, call.arguments)
         for call_id, begun in self._begun.items():
-            if call_id in self._run.retracted and (begun.call.name, begun.call.arguments) == (
-                call.name,
-                call.arguments,
-            ):
+            if call_id in self._run.calls.retracted and (begun.call.name, begun.call.arguments) == wanted:
                 return begun
         return None
 
@@ -241,7 +244,7 @@ class ToolCalls:
         self._record(ToolFinished(call.call_id, call.name, outcome, reused_from))
 
     def _failed(self, failure: ToolFailedError) -> RunFailed:
-        effects = self._run.effects
+        effects = self._run.calls.effects
         return RunFailed(
             f'{failure}; its tool, or the agent, says on_error="raise"',
             run_id=self._run.run_id,
@@ -255,12 +258,12 @@ class ToolCalls:
 
     def _check_repetitions(self) -> None:
         limit = self._agent.limits.repeated_failure
-        name, count = self._run.repeated_failures
+        name, count = self._run.calls.repeated_failures
         if count >= limit:
             raise LimitReached(
                 f"the tool {name} failed {count} times in a row for the same arguments; raise repeated_failure in the"
                 " agent's limits if that may help the task",
                 which="repeated_failure",
                 limit=limit,
-                receipt=Receipt(sent="finished", effects=self._run.effects, next="resume"),
+                receipt=Receipt(sent="finished", effects=self._run.calls.effects, next="resume"),
             )

@@ -49,10 +49,10 @@ if TYPE_CHECKING:
     from .fork import Forking
     from .recovery import Fault
     from .request import TurnRequest
-    from .routing import RoutedLease
     from .steering import Steering
     from .surroundings import Surroundings
     from .tool_calls import ToolCalls
+    from .transports import RoutedLease
 
 
 @final
@@ -111,7 +111,7 @@ class TurnDriver:
         """What is known to have happened so far."""
         if self._reducer.turns == 0:
             return Receipt()
-        effects = self._reducer.effects
+        effects = self._reducer.calls.effects
         return Receipt(
             sent=self._boundary.sent,
             shown=self._reducer.response.shown,
@@ -135,7 +135,7 @@ class TurnDriver:
             request = prepare(self._agent, self._reducer, lane, is_late=self._forking.is_late)
             if not self._lease.fits(request.size):
                 if not self._lease.is_open:
-                    raise too_large(request.size, self._options.max_request_size, self._reducer.effects)
+                    raise too_large(request.size, self._options.max_request_size, self._reducer.calls.effects)
                 over_http = True
                 continue
             self._note_transport(lane)
@@ -157,7 +157,7 @@ class TurnDriver:
             self._retract(turn, at)
             if is_unsafe or recovery.needs_new_connection(at):
                 self._lose(lane, fault)
-            if self._reducer.turn.is_over or self._reducer.pending:
+            if self._reducer.turn.is_over or self._reducer.calls.pending:
                 # What stands of the turn is whole: next are its tools, or what the steers said.
                 return
             if verdict != "resend_full":
@@ -179,7 +179,7 @@ class TurnDriver:
             fault,
             self._boundary,
             turn.response.shown,
-            self._reducer.effects,
+            self._reducer.calls.effects,
             continued=self._continues,
             progressed=any(each.status in ("completed", "incomplete") for each in turn.responses),
             failure=turn.response.error if turn.response.status == "failed" else None,
@@ -212,7 +212,7 @@ class TurnDriver:
             # Beginning again would repeat what the run has done; its log knows how to go on.
             begun = self._reducer.turns > 0
             advice = "resume" if begun else error.receipt.next
-            effects = self._reducer.effects
+            effects = self._reducer.calls.effects
             error.receipt = recovery.so_far(effects) or Receipt(sent="nothing", effects=effects, next=advice)
             raise
         self.last_lane = lane
@@ -281,12 +281,12 @@ class TurnDriver:
                 self._lose(lane, refusal)
                 raise
             # Let in and put out at once: the same key would meet the same.
-            refusal.receipt = Receipt(self._boundary.sent, effects=self._reducer.effects, next="change")
+            refusal.receipt = Receipt(self._boundary.sent, effects=self._reducer.calls.effects, next="change")
             raise
         except LimitReached as limit:
             # More was waiting on a shared connection than may wait; the lane is gone.
             shown = self._reducer.response.shown
-            limit.receipt = attrs.evolve(limit.receipt, shown=shown, effects=self._reducer.effects)
+            limit.receipt = attrs.evolve(limit.receipt, shown=shown, effects=self._reducer.calls.effects)
             raise
 
     def _fold(self, lane: Lane, frames: tuple[str, ...]) -> bool:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from triplane.core.options import EngineOptions
 
     from .agent import Agent
-    from .routing import RoutedLease
+    from .transports import RoutedLease
 
 
 async def warm_lanes(pairs: Sequence[tuple[RoutedLease, Agent]], options: EngineOptions) -> int:

@@ -15,7 +15,7 @@ import trio
 
 from triplane.core.errors import TriplaneError
 from triplane.core.records import Record, ToolFinished, ToolStarted
-from triplane.core.reducer import RunState
+from triplane.core.run_state import RunState
 from triplane.engine.agent import Agent
 from triplane.engine.engine import open_engine
 from triplane.ledger.memory import MemoryLedger
