@@ -55,11 +55,11 @@ from triplane.core.store import RunLog as RunLog
 from triplane.engine.agent import Agent as Agent
 from triplane.engine.engine import Engine as Engine
 from triplane.engine.engine import EngineStatistics as EngineStatistics
-from triplane.engine.engine import open_engine as open_engine
 from triplane.engine.fan_out import FanOutResult as FanOutResult
 from triplane.engine.fan_out import FanOutResults as FanOutResults
 from triplane.engine.lane import BareLane as BareLane
 from triplane.engine.lane import Turn as Turn
+from triplane.engine.opening import open_engine as open_engine
 from triplane.engine.run import Run as Run
 from triplane.engine.steering import Steered as Steered
 from triplane.ledger.memory import MemoryLedger as MemoryLedger

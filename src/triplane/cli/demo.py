@@ -17,7 +17,7 @@ from triplane.core.options import EngineOptions
 from triplane.core.run_state import RunState
 from triplane.core.transport import TransportSetting
 from triplane.engine.agent import Agent
-from triplane.engine.engine import Engine, EngineStatistics, open_engine
+from triplane.engine.opening import open_engine
 from triplane.net.endpoint import Endpoint
 from triplane.tools import workspace
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from triplane.cli.plan import Job, Plan
     from triplane.cli.scopes import Interruption
+    from triplane.engine.engine import Engine, EngineStatistics
     from triplane.engine.fan_out import FanOutResults
     from triplane.net.statistics import LaneStatistics
 

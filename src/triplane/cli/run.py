@@ -13,7 +13,7 @@ from triplane.cli.scopes import interruptible
 from triplane.cli.untrusted import named
 from triplane.core.errors import TriplaneError
 from triplane.core.options import EngineOptions
-from triplane.engine.engine import open_engine
+from triplane.engine.opening import open_engine
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -182,6 +182,8 @@ class Agent:
 
         The tool has one parameter, ``question``, which becomes the input of the child's run.
         The parent lends its lane out while its tools run, so agents of agents need no more connections than one.
+        A parent that is resumed goes on with the child's run where its log ends: the run's id is that of the call, see
+        `ToolContext.idempotency_key`.
 
         Args:
             name: The tool's name, by default the agent's.
@@ -190,14 +192,15 @@ class Agent:
         """
 
         async def ask(question: str, context: ToolContext) -> str:
-            state = await context.engine.run(self, question)
+            state = await context.engine.run(self, question, run_id=f"run_{context.idempotency_key}")
             return str(state.text)
 
         made = tool(
             name=name or self.name,
             description=description or f"Ask the agent {self.name}.",
             timeout=timeout,
-            effect="write",
+            # Asked again it goes on with the same run, whose own tools keep what they promise.
+            effect="idempotent",
         )(ask)
         # It waits for calls of its own, so a place that it held might be the one that they wait for.
         return attrs.evolve(made, is_counted=False)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import random
 from collections.abc import Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, final
@@ -13,23 +11,16 @@ import trio
 
 from triplane.core.artifacts import KeepsArtifacts
 from triplane.core.errors import ConfigError, EngineClosed, TriplaneError
-from triplane.core.options import EngineOptions
-from triplane.ledger.memory import MemoryLedger
-from triplane.ledger.sqlite import open_ledger
-from triplane.net.dial import Dialler, Network, TcpNetwork
-from triplane.net.endpoint import Endpoint
-from triplane.net.pool import Pool
 from triplane.net.statistics import PoolStatistics
 from triplane.tools import Workbench
 
 from .agent import Agent
-from .background import open_background
 from .driver import Driver
 from .fan_out import FanOutResults, fanned_out
 from .feed import Feed
 from .fork import NO_ORIGIN, Hold, Origin
 from .lane import BareLane
-from .resumption import take_up
+from .resumption import Resumption, take_up, take_up_or_begin
 from .run import Run, driven
 from .run_input import as_items
 from .steering import SteeringSupport
@@ -38,12 +29,16 @@ from .transports import RoutedLease, Routes
 from .warm_up import warm_lanes
 
 if TYPE_CHECKING:
+    import random
     from collections.abc import AsyncIterator, Iterable
     from contextlib import AbstractAsyncContextManager
 
+    from triplane.core.options import EngineOptions
     from triplane.core.records import Item
     from triplane.core.run_state import RunState
-    from triplane.core.store import Ledger
+    from triplane.core.store import ClaimedLog, Ledger
+    from triplane.net.endpoint import Endpoint
+    from triplane.net.pool import Pool
 
     from .run_input import RunInput
 
@@ -109,8 +104,12 @@ class Engine:
         """What is known now. Also usable after the engine was left."""
         return EngineStatistics(self._pool.statistics(), self._runs_active, self._runs_finished)
 
-    async def run(self, agent: Agent, run_input: RunInput) -> RunState:
+    async def run(self, agent: Agent, run_input: RunInput, *, run_id: str | None = None) -> RunState:
         """Run an agent to its end, in the caller's task. A checkpoint.
+
+        With a `run_id` of your own it is safe to call again, in this process or in a later one that has the same
+        ledger: a run of that id which is already there goes on, as `resume` says, and gives its result again once it
+        has ended.
 
         Cancelling it ends the run as ``"cancelled"`` in the log. An answer that is still on its way is read off in the
         background for `EngineOptions.drain_timeout` at most, then the connection is closed; where it has other lanes,
@@ -119,24 +118,33 @@ class Engine:
         Args:
             agent: Who answers.
             run_input: A user message as text, one input item, or several.
+            run_id: The run's id, 1 to 200 printable characters. Default: a random one.
 
         Raises:
-            ConfigError: The input is not that.
+            ConfigError: The input is not that; or the run of that id began with another input or another agent.
+            LedgerFailed: Another engine drives the run of that id (`reason` is ``"claimed"``), or the ledger cannot
+                be used.
             TriplaneError: The run cannot go on; the receipt says what happened and what is safe next.
         """
         self._check_open()
-        run = self._new_run(agent, as_items(run_input))
+        items = as_items(run_input)
+        run = self._new_run(agent, items) if run_id is None else await self._run_of(run_id, agent, items)
         await run._drive()  # noqa: SLF001  # made for this
         return run.result
 
-    def open_run(self, agent: Agent, run_input: RunInput) -> AbstractAsyncContextManager[Run]:
-        """Drive a run in the background of a block, to follow it; see `Run`.
+    def open_run(
+        self, agent: Agent, run_input: RunInput, *, run_id: str | None = None
+    ) -> AbstractAsyncContextManager[Run]:
+        """Drive a run in the background of a block, to follow it; see `Run`, and `run` for its arguments.
 
-        Entering is no checkpoint; leaving is one. Leaving before the end cancels the run. A failure of the run that
-        the block has not seen is raised when the block is left.
+        Entering is no checkpoint, unless `run_id` is given; leaving is one. Leaving before the end cancels the run. A
+        failure of the run that the block has not seen is raised when the block is left.
         """
         self._check_open()
-        return driven(self._new_run(agent, as_items(run_input)))
+        items = as_items(run_input)
+        return (
+            driven(self._new_run(agent, items)) if run_id is None else self._open_run_of(run_id, agent, items)
+        )
 
     async def resume(self, run_id: str, agent: Agent, *, allow_changes: bool = False) -> RunState:
         """Continue a run of this ledger from where its log ends, to its end, in the caller's task. A checkpoint.
@@ -300,10 +308,32 @@ class Engine:
         finally:
             bare._leave()  # noqa: SLF001  # made for this
 
-    def _new_run(self, agent: Agent, items: tuple[Item, ...], origin: Origin = NO_ORIGIN) -> Run:
+    async def _run_of(self, run_id: str, agent: Agent, items: tuple[Item, ...]) -> Run:
+        """The run of that id: begun, or taken up where its log ends."""
         _check_agent(agent)
-        run_id = f"run_{self._rng.getrandbits(96):024x}"
-        feed = Feed(self._ledger.create(run_id), self._options.max_unread)
+        found = await take_up_or_begin(self._ledger, run_id, agent, self._options, items)
+        if isinstance(found, Resumption):
+            return self._taken_up(found, agent)
+        return self._new_run(agent, items, log=found)
+
+    @asynccontextmanager
+    async def _open_run_of(self, run_id: str, agent: Agent, items: tuple[Item, ...]) -> AsyncIterator[Run]:
+        async with driven(await self._run_of(run_id, agent, items)) as run:
+            yield run
+
+    def _new_run(
+        self,
+        agent: Agent,
+        items: tuple[Item, ...],
+        origin: Origin = NO_ORIGIN,
+        *,
+        log: ClaimedLog | None = None,
+    ) -> Run:
+        _check_agent(agent)
+        if log is None:
+            log = self._ledger.create(f"run_{self._rng.getrandbits(96):024x}")
+        run_id = log.run_id
+        feed = Feed(log, self._options.max_unread)
         lease = self._lease(agent, run_id)
         surroundings = self._surroundings()
         driver = Driver(run_id, agent, items, feed, lease, surroundings, origin)
@@ -313,6 +343,10 @@ class Engine:
         self._check_open()
         _check_agent(agent)
         taken = await take_up(self._ledger, run_id, agent, self._options, allow_changes=allow_changes)
+        return self._taken_up(taken, agent)
+
+    def _taken_up(self, taken: Resumption, agent: Agent) -> Run:
+        run_id = taken.log.run_id
         # Of a run that is over the last record is left to be seen.
         feed = Feed(taken.log, self._options.max_unread, after=taken.last - taken.has_result)
         lease = self._lease(agent, run_id)
@@ -348,93 +382,3 @@ class Engine:
 def _check_agent(agent: object) -> None:
     if not isinstance(agent, Agent):
         raise ConfigError(f"what runs is an Agent, not {type(agent).__name__}: triplane.Agent(model, …)")
-
-
-@asynccontextmanager
-async def open_engine(
-    endpoint: Endpoint | None = None,
-    *,
-    options: EngineOptions | None = None,
-    ledger: Ledger | str | os.PathLike[str] | None = None,
-    warm: Iterable[Agent] = (),
-    network: Network | None = None,
-    rng: random.Random | None = None,
-) -> AsyncIterator[Engine]:
-    """Open an engine for as long as the block lasts. No task outlives it.
-
-    Entering dials nothing unless `warm` is given. Leaving is a checkpoint: connections get a closing handshake, and
-    what is not closed after `EngineOptions.close_grace` is cut. Both hold when the block is cancelled or raises; the
-    block's own error comes out as it was raised. After leaving, calls raise `EngineClosed`.
-
-    Args:
-        endpoint: Where to run, by default what the environment names: see `Endpoint.from_env`.
-        options: Limits and deadlines.
-        ledger: Where logs are kept, by default in memory. A path is opened with `open_ledger`, for as long as the engine.
-        warm: Agents to warm up on one lane each before the block begins.
-        network: How TCP connections are made, for tests and for exotic networks.
-        rng: For run ids and the jitter of repeated attempts, for tests.
-
-    Raises:
-        ConfigError: There is no endpoint.
-        ConnectFailed: A warm-up found no connection.
-        LedgerCorrupt, LedgerFailed: The ledger of that path cannot be opened.
-    """
-    if not trio.lowlevel.in_trio_run():
-        raise ConfigError("Triplane runs on Trio: call this from an async function that trio.run(…) runs")
-    chosen = EngineOptions() if options is None else options
-    where = Endpoint.from_env() if endpoint is None else endpoint
-    if not isinstance(where, Endpoint):
-        raise ConfigError(
-            f"open_engine takes an Endpoint, not {type(where).__name__}: triplane.Endpoint(url)"
-        )
-    if not isinstance(chosen, EngineOptions):
-        raise ConfigError(
-            f"options= takes EngineOptions, not {type(chosen).__name__}: triplane.EngineOptions(…)"
-        )
-    source = rng or random.Random()  # noqa: S311  # ids and jitter, no secrets
-    dialler = Dialler(network or TcpNetwork(), chosen, rng=source)
-    async with _opened(ledger) as store, open_background() as background:
-        connections: _Connections = await background.start(_keep_connections, name="connections")
-        pool = Pool(connections.nursery, dialler, chosen, source)
-        engine = Engine(where, chosen, store, pool, source)
-        try:
-            await engine._warm_all(list(warm))  # noqa: SLF001
-            yield engine
-        finally:
-            # First what lets the shield end, whatever comes after it.
-            connections.left.set()
-            connections.scope.deadline = trio.current_time() + chosen.close_grace
-            engine._close()  # noqa: SLF001  # made for this
-
-
-@asynccontextmanager
-async def _opened(ledger: Ledger | str | os.PathLike[str] | None) -> AsyncIterator[Ledger]:
-    """The ledger that was asked for: opened here if it is a path, and then closed here."""
-    if isinstance(ledger, (str, os.PathLike)):
-        async with open_ledger(ledger) as opened:
-            yield opened
-    else:
-        yield MemoryLedger() if ledger is None else ledger
-
-
-@attrs.frozen(eq=False)
-class _Connections:
-    nursery: trio.Nursery
-    scope: trio.CancelScope
-    left: trio.Event
-
-
-async def _keep_connections(*, task_status: trio.TaskStatus[_Connections]) -> None:
-    """Hold the nursery that connections live in.
-
-    It is shielded, since a cancellation from outside reaches all nested nurseries at once: without the shield the
-    sockets would die before they could be closed in good order. The shield has a deadline from the moment in which
-    the engine is left.
-    """
-    # In a scope that is already cancelled `started` would leave this task where it was, in the shield's way for ever.
-    await trio.lowlevel.checkpoint_if_cancelled()
-    left = trio.Event()
-    with trio.CancelScope(shield=True) as scope:
-        async with trio.open_nursery() as nursery:
-            task_status.started(_Connections(nursery, scope, left))
-            await left.wait()

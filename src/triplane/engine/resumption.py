@@ -15,6 +15,7 @@ from triplane.core.outcome import ToolOutcome
 from triplane.core.records import (
     ResponseRetracted,
     RunResumed,
+    RunStarted,
     SteersRequeued,
     ToolFinished,
     UnknownRecord,
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from triplane.core.options import EngineOptions
-    from triplane.core.records import Body, ToolStarted
+    from triplane.core.records import Body, Item, ToolStarted
     from triplane.core.store import ClaimedLog, Ledger, RunLog
 
     from .agent import Agent
@@ -179,6 +180,38 @@ async def take_up(
         reducer, last = await fold(log)
         resumption = Resumption(log, reducer, last, agent)
         resumption.check(options, allow_changes=allow_changes)
+    except BaseException:
+        log.release()
+        raise
+    return resumption
+
+
+async def take_up_or_begin(
+    ledger: Ledger, run_id: str, agent: Agent, options: EngineOptions, first_input: tuple[Item, ...]
+) -> Resumption | ClaimedLog:
+    """Claim a run and find out where it stands; of one that has not begun, get its empty log. A checkpoint.
+
+    Raises:
+        ConfigError: The run began with another input or another agent, or its id cannot be one.
+        RunFailed, LedgerCorrupt, LedgerFailed: See `take_up`.
+    """
+    try:
+        log = await ledger.claim(run_id)
+    except ConfigError:
+        return ledger.create(run_id)
+    try:
+        reducer, last = await fold(log)
+        if reducer.agent is None:
+            # Whoever wanted to begin it died before it could.
+            return log
+        begin = (await log.read(-1, 1))[0].body
+        if not (isinstance(begin, RunStarted) and begin.input == first_input):
+            raise ConfigError(
+                f"the run {run_id!r} that this ledger has began with another input; give this one another id, or go on"
+                " with that one by engine.resume(…)"
+            )
+        resumption = Resumption(log, reducer, last, agent)
+        resumption.check(options, allow_changes=False)
     except BaseException:
         log.release()
         raise

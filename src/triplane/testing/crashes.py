@@ -17,7 +17,7 @@ from triplane.core.errors import TriplaneError
 from triplane.core.records import Record, ToolFinished, ToolStarted
 from triplane.core.run_state import RunState
 from triplane.engine.agent import Agent
-from triplane.engine.engine import open_engine
+from triplane.engine.opening import open_engine
 from triplane.ledger.memory import MemoryLedger
 from triplane.net.endpoint import Endpoint
 from triplane.tools import ToolContext

@@ -24,8 +24,8 @@ _logger = logging.getLogger("triplane.tools")
 class AgentRunner(Protocol):
     """Whatever can run an agent: in a program, the engine that runs the calling tool."""
 
-    async def run(self, agent: Any, run_input: Any, /) -> Any:
-        """Run `agent` on `run_input` to its end and return the result."""
+    async def run(self, agent: Any, run_input: Any, /, *, run_id: str | None = None) -> Any:
+        """Run `agent` on `run_input` to its end and return the result; go on with the run of that id if there is one."""
         ...
 
 
