@@ -34,6 +34,8 @@ import attrs
 if TYPE_CHECKING:
     from triplane.protocol import ErrorDetail
 
+    from .records import ApprovalAsked
+
 Sent = Literal["nothing", "ambiguous", "accepted", "finished"]
 SafeNext = Literal["retry", "resume", "inspect", "change"]
 ConnectStage = Literal["url", "auth", "dns", "tcp", "proxy", "tls", "upgrade"]
@@ -313,13 +315,15 @@ class RunFailed(TriplaneError):
 
 @attrs.define(slots=False, eq=False, repr=False)
 class ApprovalRequired(TriplaneError):
-    """The run is parked: a tool call waits for a person's decision.
+    """The run is parked: calls wait for a person's decision. It has not failed, and its log says so.
 
     Attributes:
-        run_id: The run to resume once the decision is made.
+        run_id: The run, which `Engine.resume` continues with the decisions.
+        approvals: What is to be decided.
     """
 
     run_id: str = attrs.field(kw_only=True)
+    approvals: tuple[ApprovalAsked, ...] = attrs.field(default=(), kw_only=True)
 
 
 @attrs.define(slots=False, eq=False, repr=False)

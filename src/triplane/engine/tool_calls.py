@@ -23,6 +23,7 @@ from triplane.tools import (
     read_artifact_tool,
     run_calls,
 )
+from triplane.tools.approval import asks_first
 
 from .background import open_background
 
@@ -128,6 +129,10 @@ class ToolCalls:
                 del self._begun[call_id]
         return calls
 
+    def is_begun(self, call: ToolCall) -> bool:
+        """Whether a call that `claim` gave has started, or gets what a call of a response that was retracted brings."""
+        return call.call_id in self._begun or call.call_id in self._run.retracted or self._find(call) is not None
+
     async def run(self, calls: Iterable[ToolCall]) -> None:
         """Run what `claim` gave, and wait until each of them has its outcome.
 
@@ -212,7 +217,7 @@ class ToolCalls:
 
     def _may_start(self, call: ToolCall) -> bool:
         tool = self._agent.tools_by_name.get(call.name)
-        if tool is None or not tool.early:
+        if tool is None or not tool.early or asks_first(tool, call) is not None:
             return False
         outcomes = self._run.calls.outcomes
         if (

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 OnError = Literal["report", "raise"]
 Siblings = Literal["continue", "cancel"]
 ErrorText = str | Callable[[Exception], str]
+NeedsApproval = bool | Callable[[dict[str, Any]], bool]
 
 MAX_OUTPUT = 65_536
 MAX_ARTIFACT = 64 * 1024 * 1024
@@ -44,6 +45,9 @@ class ToolOptions(TypedDict, total=False):
             at most 30, times a factor between 0.75 and 1 that depends on the call. Default: 0.5.
         early: Whether a call starts as soon as it is complete, while its response goes on. Only for tools whose effect
             is ``"read"``. Default: False.
+        needs_approval: Whether a call waits until a person has approved it: always, or a sync function of its
+            arguments that says whether, which must be quick. The run is parked meanwhile, see `Run.approvals`. Where
+            the function raises, or returns neither True nor False, the call waits. Default: False.
         on_error: What a failed or late call does: ``"report"`` tells the model; ``"raise"`` ends the run with
             `RunFailed`. Default: None, as the agent says.
         siblings: What becomes of the other calls of the same response when this one fails or is late: they
@@ -62,6 +66,7 @@ class ToolOptions(TypedDict, total=False):
     retry_on: type[Exception] | tuple[type[Exception], ...]
     retry_delay: float
     early: bool
+    needs_approval: NeedsApproval
     on_error: OnError | None
     siblings: Siblings | None
     error_text: ErrorText | None
@@ -91,6 +96,7 @@ DEFAULTS: Mapping[str, Any] = {
     "retry_on": Exception,
     "retry_delay": 0.5,
     "early": False,
+    "needs_approval": False,
     "on_error": None,
     "siblings": None,
     "error_text": None,
@@ -127,6 +133,11 @@ def checked(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
             f"tool {name!r} has early=True with effect={effect!r}; a response that is given up would leave its effect "
             f"behind, so only a tool with effect='read' may start early"
         )
+    if options["early"] and options["needs_approval"] is True:
+        raise ConfigError(
+            f"tool {name!r} has early=True with needs_approval=True; a call that waits for a person can never start "
+            f"early, so remove one of them"
+        )
     options["timeout"] = float(options["timeout"])
     return options
 
@@ -158,6 +169,12 @@ def _check_words(name: str, options: Mapping[str, Any]) -> None:
     check("early", (True, False), "True or False")
     check("on_error", (None, "report", "raise"), "'report' or 'raise'")
     check("siblings", (None, "continue", "cancel"), "'continue' or 'cancel'")
+    asks = options["needs_approval"]
+    if not isinstance(asks, bool) and (not callable(asks) or inspect.iscoroutinefunction(asks)):
+        raise ConfigError(
+            f"needs_approval of tool {name!r} is {asks!r}; give True, False, or a function (not an async one) of the"
+            f" call's arguments, a dict"
+        )
     text = options["error_text"]
     if not (text is None or isinstance(text, str) or callable(text)):
         raise ConfigError(

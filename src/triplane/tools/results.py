@@ -248,6 +248,12 @@ def interrupted() -> str:
     )
 
 
+def denied(reason: str) -> str:
+    """The sentences for a call that a person did not approve."""
+    said = f" The reason: {cap(reason)}" if reason else ""
+    return f"The tool was not run: the call was not approved.{said}"
+
+
 def timed_out(seconds: float, *, harmless: bool) -> str:
     """The sentence for a call that was cut off."""
     doubt = "" if harmless else " Part of its work may have been done."

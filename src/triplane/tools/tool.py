@@ -15,7 +15,7 @@ from triplane.core.outcome import EffectClass
 
 from .arguments import Arguments
 from .kinds import Awaiting, Producer, is_generator, producer_of
-from .options import ErrorText, OnError, Siblings, ToolOptions, checked
+from .options import ErrorText, NeedsApproval, OnError, Siblings, ToolOptions, checked
 from .schema import build_schema, first_paragraph, given_schema
 from .signature import read_signature
 
@@ -62,6 +62,7 @@ class Tool:
     siblings: Siblings | None
     error_text: ErrorText | None
     hide_errors: type[Exception] | tuple[type[Exception], ...]
+    needs_approval: NeedsApproval = False
     is_counted: bool = True
     _definition: dict[str, Any] = attrs.field(init=False)
 

@@ -1,0 +1,183 @@
+"""The calls of a run that wait for a person: what is asked, what is decided, and which calls may run meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Final, final
+
+import attrs
+import trio
+
+from triplane.core.approvals import question_about
+from triplane.core.errors import ApprovalRequired, ConfigError, Receipt
+from triplane.core.outcome import ToolOutcome
+from triplane.core.records import ApprovalGiven, ToolFinished
+from triplane.tools import results
+from triplane.tools.approval import asks_first
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from triplane.core.outcome import ToolCall
+    from triplane.core.records import ApprovalAsked, Body
+    from triplane.core.reducer import RunReducer
+
+    from .agent import Agent
+
+_MOST_NAMED: Final = 5
+_LONGEST_NAME: Final = 64
+
+
+@final
+class Approvals:
+    """What a run has to do with the person who decides.
+
+    Args:
+        agent: Whose tools.
+        run: The run's state.
+        record: Appends to the run's log and folds. Not a checkpoint.
+        is_begun: Whether a call runs already, or has what another one of its kind brings.
+    """
+
+    def __init__(
+        self,
+        agent: Agent,
+        run: RunReducer,
+        record: Callable[[Body], None],
+        is_begun: Callable[[ToolCall], bool],
+    ) -> None:
+        self._agent = agent
+        self._run = run
+        self._record = record
+        self._is_begun = is_begun
+        self._decided = trio.Event()
+
+    # For the run's own task.
+
+    def sort(self, calls: Iterable[ToolCall]) -> list[ToolCall]:
+        """Ask what has to be asked, and return which of a turn's calls may run now. Not a checkpoint.
+
+        Calls that nobody is asked about come first. The others run together, once everything is decided; those that were
+        denied get their outcome here.
+        """
+        calls = list(calls)
+        for call in calls:
+            if call.call_id not in self._run.decisions.asked and not self._is_begun(call):
+                tool = self._agent.tools_by_name.get(call.name)
+                note = None if tool is None else asks_first(tool, call)
+                if note is not None:
+                    self._record(question_about(call, note))
+        for question in self._run.server_questions:
+            if question.call_id not in self._run.decisions.asked:
+                self._record(question)
+        asked = self._run.decisions.asked
+        free = [call for call in calls if call.call_id not in asked or self._is_begun(call)]
+        if free or self._run.approvals:
+            return free
+        approved = []
+        for call in calls:
+            decision = self._run.decisions.decision(question_about(call))
+            if decision is not None and decision.approved:
+                approved.append(call)
+            else:
+                reason = "" if decision is None else decision.reason
+                outcome = ToolOutcome("denied", results.denied(reason))
+                self._record(ToolFinished(call.call_id, call.name, outcome))
+        return approved
+
+    async def decided(self) -> None:
+        """Return once nothing is open. A checkpoint only if it waits."""
+        while self._run.approvals:
+            await self._decided.wait()
+
+    # For whoever decides.
+
+    def decide(self, decisions: Decisions) -> None:
+        """Record what was decided, and let the run go on if that was all. Not a checkpoint.
+
+        Raises:
+            ConfigError: Nothing of the kind is open; nothing was recorded.
+            LedgerFailed: It could not be recorded.
+        """
+        decisions.check(self._run)
+        for given in decisions.given:
+            self._record(given)
+        self._decided.set()
+        self._decided = trio.Event()
+
+
+@attrs.frozen
+class Decisions:
+    """What a person has decided.
+
+    Attributes:
+        given: Each decision.
+    """
+
+    given: tuple[ApprovalGiven, ...] = ()
+
+    @classmethod
+    def of(cls, approve: Iterable[str], deny: Mapping[str, str] | Iterable[str]) -> Decisions:
+        """The decisions that a caller gives.
+
+        Args:
+            approve: Ids of calls.
+            deny: Ids of calls, perhaps with a reason each.
+
+        Raises:
+            ConfigError: They are not that, or one is both.
+        """
+        for name, given in (("approve", approve), ("deny", deny)):
+            if isinstance(given, str) or not isinstance(given, Iterable):
+                raise ConfigError(f"{name}= takes the ids of calls in a list, not {given!r:.80}")
+        reasons = deny if isinstance(deny, Mapping) else dict.fromkeys(deny, "")
+        yes = dict.fromkeys(approve)
+        for call_id in (*yes, *reasons, *reasons.values()):
+            if not isinstance(call_id, str):
+                raise ConfigError(f"ids of calls and reasons are text, not {call_id!r:.80}")
+        if both := yes.keys() & reasons.keys():
+            raise ConfigError(f"the call {min(both)!r:.80} cannot be both approved and denied")
+        return cls(
+            (
+                *(ApprovalGiven(call_id, approved=True) for call_id in yes),
+                *(ApprovalGiven(call_id, approved=False, reason=why) for call_id, why in reasons.items()),
+            )
+        )
+
+    def check(self, run: RunReducer) -> None:
+        """Check that everything that is decided is open.
+
+        Raises:
+            ConfigError: It is not; the message says what is.
+        """
+        there = {asked.call_id for asked in run.approvals}
+        for given in self.given:
+            if given.call_id in there:
+                continue
+            earlier = run.decisions.given.get(given.call_id)
+            if earlier is not None:
+                words = f"was {'approved' if earlier.approved else 'denied'} already, which cannot be taken back"
+            elif given.call_id in run.decisions.asked:
+                words = "waits for nobody any more: it has its outcome"
+            else:
+                words = "waits for no approval"
+            waiting = named(run.approvals) or "nothing"
+            raise ConfigError(f"the call {given.call_id!r:.80} {words}; what is open: {waiting}")
+
+
+def required(run: RunReducer) -> ApprovalRequired:
+    """The error for a run that goes on only when somebody has decided."""
+    return ApprovalRequired(
+        f"run {run.run_id} is parked until somebody decides about {named(run.approvals)}; decide with run.approve(…)"
+        f" and run.deny(…) where it is open, else with engine.resume({run.run_id!r}, agent, approve=[…], deny={{…}})",
+        run_id=run.run_id,
+        approvals=run.approvals,
+        receipt=Receipt(sent="finished", effects=run.effects, next="resume"),
+    )
+
+
+def named(approvals: Iterable[ApprovalAsked]) -> str:
+    """Which calls these are, in a few words."""
+    names = [f"{each.name[:_LONGEST_NAME]} ({each.call_id[:_LONGEST_NAME]})" for each in approvals]
+    more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+    return ", ".join(names[:_MOST_NAMED]) + more

@@ -1,0 +1,37 @@
+"""Whether a call waits for a person: what its tool's `needs_approval` says of its arguments."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from . import results
+from .arguments import InvalidArgumentsError
+
+if TYPE_CHECKING:
+    from triplane.core.outcome import ToolCall
+
+    from .tool import Tool
+
+
+def asks_first(tool: Tool, call: ToolCall) -> str | None:
+    """Why a call must not run before a person has approved it; None if it may.
+
+    Empty where its tool says so. Where the tool's function could not say, the call waits, and this tells why. Nobody is
+    asked about arguments that do not fit: the model hears of those. Not a checkpoint.
+    """
+    asks = tool.needs_approval
+    if asks is False:
+        return None
+    try:
+        arguments = tool.arguments.structure(call.arguments)
+    except InvalidArgumentsError:
+        return None
+    if asks is True:
+        return ""
+    try:
+        answer: Any = asks(arguments)
+    except Exception as error:  # noqa: BLE001  (whoever cannot say whether to ask, asks)
+        return f"needs_approval could not tell: {results.describe_error(error)}"
+    if answer is True or answer is False:
+        return "" if answer else None
+    return f"needs_approval returned a {type(answer).__name__} and not True or False"
