@@ -25,6 +25,8 @@ from triplane.core.options import EngineOptions as EngineOptions
 from triplane.core.options import RunLimits as RunLimits
 from triplane.core.outcome import ToolCall as ToolCall
 from triplane.core.outcome import ToolOutcome as ToolOutcome
+from triplane.core.records import ApprovalAsked as ApprovalAsked
+from triplane.core.records import ApprovalGiven as ApprovalGiven
 from triplane.core.records import ConnectionDropped as ConnectionDropped
 from triplane.core.records import DifferencesFound as DifferencesFound
 from triplane.core.records import ForkedFrom as ForkedFrom
@@ -35,6 +37,7 @@ from triplane.core.records import Record as Record
 from triplane.core.records import RequestSent as RequestSent
 from triplane.core.records import ResponseRetracted as ResponseRetracted
 from triplane.core.records import RunEnded as RunEnded
+from triplane.core.records import RunParked as RunParked
 from triplane.core.records import RunResumed as RunResumed
 from triplane.core.records import RunStarted as RunStarted
 from triplane.core.records import SteerSent as SteerSent

@@ -1,4 +1,4 @@
-"""Which calls were asked about, and what a person decided: a part of a run's state.
+"""Which calls a person was asked about, and what was decided.
 
 A decision is about one call: its name, its arguments and, of an MCP server's tool, the server. Ids come from the server;
 another call that has the id of one that was approved has not been approved.
@@ -6,45 +6,46 @@ another call that has the id of one that was approved has not been approved.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, final
+from typing import TYPE_CHECKING, Any, Final
 
-from .records import ApprovalAsked, ApprovalGiven
+from .approval_records import ApprovalAsked, ApprovalGiven
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable
 
+    from .accumulator import ResponseAccumulator
+    from .entry import Item
     from .outcome import ToolCall
-    from .records import Item
 
 _ID_USED: Final = "Its id is that of another call, which a person was asked about before."
 
 
-@final
 class Approvals:
-    """The approvals of one run.
+    """The book of a run's approvals. Only the run's reducer writes in it.
 
     Attributes:
-        asked: What was asked, by the ids of calls, in order.
+        asked: What was asked, by the ids of calls, in order. Of several questions about an id the first counts.
         given: What was decided, likewise.
     """
 
     def __init__(self) -> None:
         self.asked: dict[str, ApprovalAsked] = {}
         self.given: dict[str, ApprovalGiven] = {}
+        # Calls that have their outcome without a decision, such as those that were cancelled.
+        self._finished: set[str] = set()
+        # What the server asks in the turn: it waits for an answer to each.
+        self._batch: list[ApprovalAsked] = []
 
     @property
-    def open(self) -> list[ApprovalAsked]:
+    def open(self) -> tuple[ApprovalAsked, ...]:
         """What was asked and is not decided."""
-        return [asked for call_id, asked in self.asked.items() if call_id not in self.given]
+        done = self._finished
+        return tuple(asked for id_, asked in self.asked.items() if id_ not in self.given and id_ not in done)
 
-    def ask(self, asked: ApprovalAsked) -> None:
-        """Fold a question. Only the first about an id counts."""
-        self.asked.setdefault(asked.call_id, asked)
-
-    def give(self, given: ApprovalGiven) -> None:
-        """Fold a decision. Only the first about an id counts, and none about what was not asked."""
-        if given.call_id in self.asked:
-            self.given.setdefault(given.call_id, given)
+    @property
+    def unanswered(self) -> list[ApprovalAsked]:
+        """What the server asks in the turn, and is not decided. It need not have been recorded as asked."""
+        return [question for question in self._batch if self.decision(question) is None]
 
     def decision(self, question: ApprovalAsked) -> ApprovalGiven | None:
         """What was decided about a call; None if nothing was yet. Denied if it has the id of another one.
@@ -59,13 +60,43 @@ class Approvals:
             return ApprovalGiven(question.call_id, approved=False, reason=_ID_USED)
         return self.given.get(question.call_id)
 
-    def state(self) -> Mapping[str, Any]:
-        """Everything that the folding of later records depends on."""
-        return {"asked": self.asked, "given": self.given}
+    def ask(self, asked: ApprovalAsked) -> None:
+        """A person was asked."""
+        self.asked.setdefault(asked.call_id, asked)
 
+    def give(self, given: ApprovalGiven) -> bool:
+        """It was decided. Whether that is the last answer that the server waited for."""
+        if given.call_id not in self.asked or given.call_id in self.given:
+            return False
+        waited = bool(self.unanswered)
+        self.given[given.call_id] = given
+        return waited and not self.unanswered
 
-def _subject(asked: ApprovalAsked) -> tuple[str, str, str | None]:
-    return asked.name, asked.arguments, asked.server_label
+    def finish(self, call_id: str) -> None:
+        """A call has its outcome, and needs no decision any more."""
+        asked = self.asked.get(call_id)
+        if asked is not None and asked.server_label is None:
+            self._finished.add(call_id)
+
+    def take(self, questions: list[ApprovalAsked]) -> bool:
+        """The turn is over, and this is what the server asks. Whether the run has to wait for any of it."""
+        self._batch = questions
+        return bool(self.unanswered)
+
+    def answers(self) -> list[Item]:
+        """The items that answer the server's questions, in their order, once each is decided; and only once."""
+        batch, self._batch = self._batch, []
+        decisions = [self.decision(question) for question in batch]
+        return [_response(given) for given in decisions if given is not None]
+
+    def state(self) -> dict[str, Any]:
+        """Everything that can be asked of it now or later."""
+        return {
+            "asked": self.asked,
+            "given": self.given,
+            "finished": sorted(self._finished),
+            "batch": self._batch,
+        }
 
 
 def question_about(call: ToolCall, note: str = "") -> ApprovalAsked:
@@ -73,22 +104,30 @@ def question_about(call: ToolCall, note: str = "") -> ApprovalAsked:
     return ApprovalAsked(call.call_id, call.name, call.arguments, note=note)
 
 
-def question_of(item: Item) -> ApprovalAsked | None:
-    """What an item asks a person, if it is an ``mcp_approval_request`` that can be answered."""
-    if item.get("type") != "mcp_approval_request" or not isinstance(item.get("id"), str):
-        return None
-    name, arguments, label = (_text(item.get(key)) for key in ("name", "arguments", "server_label"))
-    return ApprovalAsked(item["id"], name, arguments, label)
+def questions_of(responses: Iterable[ResponseAccumulator]) -> list[ApprovalAsked]:
+    """What the server asks in some responses, in order, each id once: their ``mcp_approval_request`` items."""
+    found: dict[str, ApprovalAsked] = {}
+    for response in responses:
+        for item in response.built.finished():
+            identity = item.get("id")
+            # Without an id nothing could answer it.
+            if item.get("type") == "mcp_approval_request" and isinstance(identity, str):
+                name, arguments, label = map(_text, map(item.get, ("name", "arguments", "server_label")))
+                found.setdefault(identity, ApprovalAsked(identity, name, arguments, label))
+    return list(found.values())
 
 
-def response_to(given: ApprovalGiven) -> Item:
-    """The item that answers an ``mcp_approval_request``, as wire data (openai-python 3.52.0)."""
-    response: Item = {
+def _response(given: ApprovalGiven) -> Item:
+    response = {
         "type": "mcp_approval_response",
         "approval_request_id": given.call_id,
         "approve": given.approved,
     }
     return {**response, "reason": given.reason} if given.reason else response
+
+
+def _subject(asked: ApprovalAsked) -> tuple[str, str, str | None]:
+    return asked.name, asked.arguments, asked.server_label
 
 
 def _text(value: object) -> str:

@@ -31,10 +31,10 @@ from typing import TYPE_CHECKING, Literal, Self
 
 import attrs
 
+from .approval_records import ApprovalAsked
+
 if TYPE_CHECKING:
     from triplane.protocol import ErrorDetail
-
-    from .records import ApprovalAsked
 
 Sent = Literal["nothing", "ambiguous", "accepted", "finished"]
 SafeNext = Literal["retry", "resume", "inspect", "change"]

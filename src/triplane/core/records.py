@@ -11,8 +11,9 @@ from typing import ClassVar
 
 import attrs
 
+from .approval_records import ApprovalAsked, ApprovalGiven
 from .entry import Entry, Item
-from .run_records import EndStatus, ForkedFrom, InputAdded, RunEnded, RunResumed, RunStarted
+from .run_records import EndStatus, ForkedFrom, InputAdded, RunEnded, RunParked, RunResumed, RunStarted
 from .tool_records import LateResultDropped, ToolFinished, ToolProgress, ToolQueued, ToolStarted
 from .turn_records import (
     ConnectionDropped,
@@ -33,6 +34,8 @@ from .turn_records import (
 
 __all__ = [
     "NOTES",
+    "ApprovalAsked",
+    "ApprovalGiven",
     "Body",
     "ConnectionDropped",
     "DifferencesFound",
@@ -49,6 +52,7 @@ __all__ = [
     "ResponseRetracted",
     "RetractReason",
     "RunEnded",
+    "RunParked",
     "RunResumed",
     "RunStarted",
     "SilencePhase",
@@ -102,6 +106,9 @@ Body = (
     | ToolProgress
     | ToolFinished
     | LateResultDropped
+    | ApprovalAsked
+    | ApprovalGiven
+    | RunParked
     | RunEnded
     | UnknownRecord
 )

@@ -10,16 +10,20 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 
+from .approvals import Approvals, questions_of
 from .calls import Calls
 from .canonical import canonical_json
 from .continuation import ChainHead
 from .records import (
+    ApprovalAsked,
+    ApprovalGiven,
     ConnectionDropped,
     FramesReceived,
     InputAdded,
     RequestSent,
     ResponseRetracted,
     RunEnded,
+    RunParked,
     RunResumed,
     RunStarted,
     SteerSent,
@@ -39,7 +43,6 @@ if TYPE_CHECKING:
     from triplane.protocol import ServerEvent
 
     from .accumulator import ResponseAccumulator
-    from .outcome import ToolCall
     from .records import ForkedFrom, Item, Record, UndecodableFrame
     from .transport import Transport
     from .turn import Steer, SteerState
@@ -61,6 +64,7 @@ class RunReducer:
         head_lost: Why there is none although there was one.
         turn: What the request in hand has brought.
         calls: The calls that the turns have brought, and what became of each.
+        approvals: Which of them a person was asked about, and what was decided.
         usage: Tokens, summed.
         bytes_up: See `RunState`.
         bytes_down: See `RunState`.
@@ -80,6 +84,7 @@ class RunReducer:
         self.head_lost: Literal["connection_lost", "head_evicted"] | None = None
         self.turn = TurnAccumulator()
         self.calls = Calls()
+        self.approvals = Approvals()
         self.usage = RunUsage()
         self.bytes_up = 0
         self.bytes_down = 0
@@ -115,10 +120,15 @@ class RunReducer:
         return self.turns > 0 and (not self._turn_taken or self.turn.response.status in ("failed", "error"))
 
     @property
+    def owes_answers(self) -> bool:
+        """Whether the turn is over, and the next request has to bring outputs or approvals that are not known yet."""
+        return bool(self.calls.pending or self.approvals.unanswered)
+
+    @property
     def needs_request(self) -> bool:
-        """Whether it is the model's turn. Otherwise calls wait for their outputs, or all is said."""
+        """Whether it is the model's turn. Otherwise calls wait for their outputs or for approval, or all is said."""
         has_answer = self.turn.is_over and self.turn.response.status in ("completed", "incomplete")
-        return not self.calls.pending and (self.has_unanswered_input or not has_answer)
+        return not self.owes_answers and (self.has_unanswered_input or not has_answer)
 
     @property
     def next_attempt(self) -> tuple[int, int]:
@@ -133,12 +143,12 @@ class RunReducer:
         return len(self.history) > self._answered or bool(self._added)
 
     def settled(self) -> tuple[tuple[Item, ...], ChainHead | None]:
-        """The conversation up to the last place where no call waits for its output, and the head there.
+        """The conversation up to the last place where nothing waits for an output or a decision, and the head there.
 
         A fork begins there. What a running response has brought so far is no part of it, nor what a response brought
         whose tools are running, nor input that waits for the next turn.
         """
-        if unanswered_calls(self.history, self.history):
+        if unanswered_calls(self.history, self.history) or self.approvals.unanswered:
             length, head = self._turn_began
             return tuple(self.history[:length]), head
         return tuple(self.history), self.head and (self._head_before_steers or self.head)
@@ -170,8 +180,16 @@ class RunReducer:
             case ToolQueued():
                 self.calls.queued(body)
             case ToolFinished():
-                if self.calls.finished(body):
+                self.approvals.finish(body.call_id)
+                if self.calls.finished(body) and not self.owes_answers:
                     self._answer()
+            case ApprovalAsked():
+                self.approvals.ask(body)
+            case ApprovalGiven():
+                self._decided(body)
+            case RunParked():
+                if self.owes_answers and self.approvals.open:
+                    self.status = "parked"
             case RequestSent():
                 if body.turn == self.turns:
                     self.replays += 1
@@ -199,7 +217,7 @@ class RunReducer:
             case InputAdded() | SteerSent():
                 # A steer that was sent too late is input for the next request.
                 self._added.extend(body.items)
-                if self.status in ("new", "waiting") or (self._turn_taken and not self.calls.pending):
+                if self.status in ("new", "waiting") or (self._turn_taken and not self.owes_answers):
                     self._take_added()
             case SteersRequeued():
                 self.turn.give_up_steers()
@@ -223,9 +241,7 @@ class RunReducer:
         self.agent = body
         self.reason = ""
         if self.status != "new":
-            self.status = (
-                "tools" if self.calls.pending else "model" if self.has_request_in_hand else "waiting"
-            )
+            self.status = "tools" if self.owes_answers else "model" if self.has_request_in_hand else "waiting"
         self._forget_connection()
 
     def _begin_turn(self, previous_response_id: str | None, conversation: str | None = None) -> None:
@@ -307,17 +323,26 @@ class RunReducer:
         goes_on = self.turn.response.status == "completed" or (
             self.turn.response.status == "incomplete" and self._added
         )
-        self._take_calls(self.turn.calls() if goes_on else [])
+        self._take_calls(self.turn.responses if goes_on else [])
 
-    def _take_calls(self, calls: list[ToolCall]) -> None:
-        if self.calls.take(calls):
+    def _take_calls(self, responses: list[ResponseAccumulator]) -> None:
+        owes_outputs = self.calls.take(TurnAccumulator.calls_of(responses))
+        owes_decisions = self.approvals.take(questions_of(responses))
+        if owes_outputs or owes_decisions:
             self.status = "tools"
         else:
             self._answer()
 
+    def _decided(self, body: ApprovalGiven) -> None:
+        is_last = self.approvals.give(body)
+        if self.status == "parked" and not self.approvals.open:
+            self.status = "tools"
+        if is_last and not self.owes_answers:
+            self._answer()
+
     def _answer(self) -> None:
-        """Once every call of the turn has its outcome, the outputs join the conversation."""
-        answers = self.calls.answers()
+        """Once nothing is owed any more, the outputs and approvals join the conversation."""
+        answers = [*self.calls.answers(), *self.approvals.answers()]
         self.history.extend(answers)
         if answers:
             self.status = "waiting"
@@ -334,12 +359,11 @@ class RunReducer:
         self.status = "waiting"
         # The turn's earlier responses stand, and their calls with them.
         standing = [each for each in self.turn.responses if each.status in ("completed", "incomplete")]
-        calls = TurnAccumulator.calls_of(standing)
-        self.calls.retract(calls)
+        self.calls.retract(TurnAccumulator.calls_of(standing))
         self._begin_turn(None)
         self._turn_taken = True
-        self._take_calls(calls)
-        self._repeats = not self.calls.pending
+        self._take_calls(standing)
+        self._repeats = not self.owes_answers
 
     def _forget_connection(self) -> None:
         self.head = self._unsteered()
@@ -369,6 +393,7 @@ class RunReducer:
             "answered": self._answered,
             "turn_began": self._turn_began,
             "calls": self.calls.state(),
+            "approvals": self.approvals.state(),
             "added": self._added,
             "repeats": self._repeats,
             "agent": self.agent,
@@ -404,4 +429,5 @@ class RunReducer:
             reason=self.reason,
             transport=self.transport,
             steers=tuple(self.turn.steers),
+            approvals=self.approvals.open,
         )

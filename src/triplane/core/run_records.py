@@ -87,6 +87,20 @@ class InputAdded(Entry):
 
 
 @attrs.frozen(repr=False)
+class RunParked(Entry):
+    """The run waits for decisions, and holds no lane meanwhile. It goes on with the last `ApprovalGiven`.
+
+    It may be the last record for long: who leaves a parked run leaves it as it is, to be resumed by anybody.
+
+    Attributes:
+        approvals: The ids of the calls that wait for a decision.
+    """
+
+    type: ClassVar[str] = "triplane.run_parked"
+    approvals: tuple[str, ...]
+
+
+@attrs.frozen(repr=False)
 class RunEnded(Entry):
     """The last record of a run, unless a `RunResumed` follows.
 

@@ -6,11 +6,14 @@ from typing import Literal
 
 import attrs
 
+from .approval_records import ApprovalAsked
 from .outcome import ToolCall, ToolOutcome
 from .transport import Transport
 from .turn import Steer
 
-RunStatus = Literal["new", "waiting", "model", "tools", "completed", "incomplete", "failed", "cancelled"]
+RunStatus = Literal[
+    "new", "waiting", "model", "tools", "parked", "completed", "incomplete", "failed", "cancelled"
+]
 
 
 @attrs.frozen
@@ -53,7 +56,8 @@ class RunState:
 
     Attributes:
         run_id: The run.
-        status: ``"waiting"`` for a lane, ``"model"``, ``"tools"``, or how it ended.
+        status: ``"waiting"`` for a lane, ``"model"``, ``"tools"``, ``"parked"`` until a person has decided, or how it
+            ended.
         turns: Turns begun; a replay does not count again.
         tool_calls: The finished calls in the order in which they finished.
         running_tools: The names of the tools that are running.
@@ -68,6 +72,7 @@ class RunState:
         reason: Why it ended as it did: see `RunEnded`.
         transport: By which transport its requests go now.
         steers: What became of the steers of the turn in hand, in the order in which they were sent.
+        approvals: The calls that wait for a person's decision, in the order in which they were asked about.
     """
 
     run_id: str
@@ -86,6 +91,7 @@ class RunState:
     reason: str
     transport: Transport = "websocket"
     steers: tuple[Steer, ...] = ()
+    approvals: tuple[ApprovalAsked, ...] = ()
 
     @property
     def tool_seconds(self) -> float:

@@ -18,7 +18,7 @@ from triplane.core.transport import TransportSetting
 from triplane.net.endpoint import Endpoint, check_transport
 from triplane.protocol import ModelSettings, to_wire
 from triplane.tools import Tool, ToolContext, ToolMethod, by_name, tool
-from triplane.tools.options import OnError, Siblings
+from triplane.tools.options import NeedsApproval, OnError, Siblings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -177,7 +177,14 @@ class Agent:
             body["stream_id"] = stream_id
         return orjson.dumps(body).decode()
 
-    def as_tool(self, *, name: str | None = None, description: str = "", timeout: float = 600) -> Tool:
+    def as_tool(
+        self,
+        *,
+        name: str | None = None,
+        description: str = "",
+        timeout: float = 600,
+        needs_approval: NeedsApproval = False,
+    ) -> Tool:
         """A tool that runs this agent on the engine that runs the caller, and answers with its text.
 
         The tool has one parameter, ``question``, which becomes the input of the child's run.
@@ -189,6 +196,8 @@ class Agent:
             name: The tool's name, by default the agent's.
             description: What the model is told about it.
             timeout: Seconds the whole child run may take.
+            needs_approval: See `ToolOptions`. A call of the child's that needs approval is another matter: the child is
+                parked, and this call fails, with a message that names the child's run.
         """
 
         async def ask(question: str, context: ToolContext) -> str:
@@ -199,6 +208,7 @@ class Agent:
             name=name or self.name,
             description=description or f"Ask the agent {self.name}.",
             timeout=timeout,
+            needs_approval=needs_approval,
             # Asked again it goes on with the same run, whose own tools keep what they promise.
             effect="idempotent",
         )(ask)

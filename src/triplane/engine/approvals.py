@@ -60,23 +60,22 @@ class Approvals:
         Calls that nobody is asked about come first. The others run together, once everything is decided; those that were
         denied get their outcome here.
         """
-        calls = list(calls)
+        calls, book = list(calls), self._run.approvals
         for call in calls:
-            if call.call_id not in self._run.decisions.asked and not self._is_begun(call):
+            if call.call_id not in book.asked and not self._is_begun(call):
                 tool = self._agent.tools_by_name.get(call.name)
                 note = None if tool is None else asks_first(tool, call)
                 if note is not None:
                     self._record(question_about(call, note))
-        for question in self._run.server_questions:
-            if question.call_id not in self._run.decisions.asked:
+        for question in book.unanswered:
+            if question.call_id not in book.asked:
                 self._record(question)
-        asked = self._run.decisions.asked
-        free = [call for call in calls if call.call_id not in asked or self._is_begun(call)]
-        if free or self._run.approvals:
+        free = [call for call in calls if call.call_id not in book.asked or self._is_begun(call)]
+        if free or book.open:
             return free
         approved = []
         for call in calls:
-            decision = self._run.decisions.decision(question_about(call))
+            decision = book.decision(question_about(call))
             if decision is not None and decision.approved:
                 approved.append(call)
             else:
@@ -87,7 +86,7 @@ class Approvals:
 
     async def decided(self) -> None:
         """Return once nothing is open. A checkpoint only if it waits."""
-        while self._run.approvals:
+        while self._run.approvals.open:
             await self._decided.wait()
 
     # For whoever decides.
@@ -150,29 +149,32 @@ class Decisions:
         Raises:
             ConfigError: It is not; the message says what is.
         """
-        there = {asked.call_id for asked in run.approvals}
+        book = run.approvals
+        there = {asked.call_id for asked in book.open}
         for given in self.given:
             if given.call_id in there:
                 continue
-            earlier = run.decisions.given.get(given.call_id)
+            earlier = book.given.get(given.call_id)
             if earlier is not None:
-                words = f"was {'approved' if earlier.approved else 'denied'} already, which cannot be taken back"
-            elif given.call_id in run.decisions.asked:
+                words = (
+                    f"was {'approved' if earlier.approved else 'denied'} already, which cannot be taken back"
+                )
+            elif given.call_id in book.asked:
                 words = "waits for nobody any more: it has its outcome"
             else:
                 words = "waits for no approval"
-            waiting = named(run.approvals) or "nothing"
+            waiting = named(book.open) or "nothing"
             raise ConfigError(f"the call {given.call_id!r:.80} {words}; what is open: {waiting}")
 
 
 def required(run: RunReducer) -> ApprovalRequired:
     """The error for a run that goes on only when somebody has decided."""
     return ApprovalRequired(
-        f"run {run.run_id} is parked until somebody decides about {named(run.approvals)}; decide with run.approve(…)"
+        f"run {run.run_id} is parked until somebody decides about {named(run.approvals.open)}; decide with run.approve(…)"
         f" and run.deny(…) where it is open, else with engine.resume({run.run_id!r}, agent, approve=[…], deny={{…}})",
         run_id=run.run_id,
-        approvals=run.approvals,
-        receipt=Receipt(sent="finished", effects=run.effects, next="resume"),
+        approvals=run.approvals.open,
+        receipt=Receipt(sent="finished", effects=run.calls.effects, next="resume"),
     )
 
 

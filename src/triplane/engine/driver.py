@@ -13,16 +13,18 @@ from typing import TYPE_CHECKING, final
 import attrs
 import trio
 
-from triplane.core.errors import LedgerFailed, LimitReached, Receipt, TriplaneError
-from triplane.core.records import FramesReceived, InputAdded, RunEnded, RunStarted
+from triplane.core.errors import ApprovalRequired, LedgerFailed, LimitReached, Receipt, TriplaneError
+from triplane.core.records import FramesReceived, InputAdded, RunEnded, RunParked, RunStarted
 from triplane.core.reducer import RunReducer
 
+from .approvals import Approvals, Decisions, required
 from .fork import NO_ORIGIN, Forking, Hold, Origin
 from .steering import Steering
 from .tool_calls import ToolCalls
 from .turn_driver import TurnDriver
 
 if TYPE_CHECKING:
+    from triplane.core.outcome import ToolCall
     from triplane.core.records import Body, Item
     from triplane.core.run_state import RunState
     from triplane.net.endpoint import Endpoint
@@ -68,9 +70,12 @@ class Driver:
         self._resumption = resumption
         self._reducer = RunReducer() if resumption is None else resumption.reducer
         self._ends_after_turn = False
+        self._is_cancelled = False
+        self._waits_for_decisions = False
         self._calls = ToolCalls(
             agent, self._reducer, self._record, feed.log, surroundings.runner, surroundings.workbench
         )
+        self._approvals = Approvals(agent, self._reducer, self._record, self._calls.is_begun)
         self.forking = Forking(run_id, self._reducer, origin)
         self.steering = Steering(
             self._reducer,
@@ -115,7 +120,19 @@ class Driver:
     def end_after_turn(self) -> bool:
         """Begin no other request and no other tool; tell whether there is nothing to wait for until then."""
         self._ends_after_turn = True
-        return self._reducer.status in ("new", "waiting")
+        return self._reducer.status in ("new", "waiting", "parked")
+
+    def note_cancelled(self) -> None:
+        """Take note that somebody wants the run ended as cancelled, even if it is parked. Not a checkpoint."""
+        self._is_cancelled = True
+
+    def decide(self, decisions: Decisions) -> None:
+        """See `Approvals.decide`."""
+        self._approvals.decide(decisions)
+
+    def approval_required(self) -> ApprovalRequired | None:
+        """The error that says what a parked run waits for; None if it is not parked."""
+        return required(self._reducer) if self._reducer.status == "parked" else None
 
     def hold(self) -> Hold | None:
         """See `Forking.hold`."""
@@ -136,18 +153,26 @@ class Driver:
         """What is known to have happened so far."""
         return self._turns.receipt()
 
-    async def drive(self) -> RunState:
+    async def drive(self, *, waits_for_decisions: bool = False) -> RunState:
         """Run the loop to its end, return the final state, and give the claim to the log back.
 
         The log is durable before this returns or raises a `TriplaneError`. Cancelling it ends the run as
-        ``"cancelled"``; its lane goes back to the pool, which reads off what is still on its way.
+        ``"cancelled"``; its lane goes back to the pool, which reads off what is still on its way. A run that is parked
+        stays so in its log, unless it is to be cancelled, see `note_cancelled`.
+
+        Args:
+            waits_for_decisions: Whether there is somebody who can decide while this waits. If not, a run that is parked
+                is left so.
 
         Raises:
+            ApprovalRequired: The run is parked.
             TriplaneError: The run cannot go on; its receipt says what happened.
         """
+        self._waits_for_decisions = waits_for_decisions
         try:
             return await self._drive()
         finally:
+            self._feed.leave()
             self._feed.log.release()
 
     async def _drive(self) -> RunState:
@@ -169,6 +194,8 @@ class Driver:
             self._record(end)
         except LedgerFailed as error:
             failure = self._without_ledger(error)
+        except ApprovalRequired as parked:
+            failure = parked
         except TriplaneError as error:
             self._record(RunEnded("failed", type(error).__name__, str(error)))
             failure = error
@@ -177,7 +204,8 @@ class Driver:
             raise
         finally:
             # What arrives here without an end is a cancellation or another BaseException, perhaps in a group.
-            if not self._reducer.is_over:
+            is_parked = self._reducer.status == "parked" and not self._is_cancelled
+            if not self._reducer.is_over and not is_parked:
                 # Who has lost the claim has no say in how the run ends.
                 with suppress(LedgerFailed):
                     self._record(RunEnded("cancelled"))
@@ -220,18 +248,42 @@ class Driver:
                     raise self._limit("max_turns", limits.max_turns)
                 await self._turns.take()
             calls = self._calls.claim()
-            if not calls and not self._reducer.has_unanswered_input:
+            if not calls and not self._reducer.owes_answers and not self._reducer.has_unanswered_input:
                 response = self._reducer.response
                 if response.status == "incomplete":
                     return RunEnded("incomplete", response.incomplete_reason)
                 return RunEnded("completed")
             if len(self._reducer.calls.outcomes) + len(self._reducer.calls.pending) > limits.max_tool_calls:
                 raise self._limit("max_tool_calls", limits.max_tool_calls)
-            if calls and not self._ends_after_turn:
-                self._lease.reserve()
-                await self._calls.run(calls)
-                self.forking.changed()
+            if not self._ends_after_turn:
+                await self._see_to(calls)
         return RunEnded("cancelled")
+
+    async def _see_to(self, calls: tuple[ToolCall, ...]) -> None:
+        """Run those of a turn's calls that may run now; if there are none, wait for what is to be decided."""
+        runnable = self._approvals.sort(calls)
+        if runnable:
+            self._lease.reserve()
+            await self._calls.run(runnable)
+            self.forking.changed()
+        elif self._reducer.approvals.open:
+            await self._park()
+
+    async def _park(self) -> None:
+        """Wait until everything is decided, without a lane. A checkpoint.
+
+        Raises:
+            ApprovalRequired: Nobody could decide while this waits.
+        """
+        self._turns.rest()
+        self._record(RunParked(tuple(asked.call_id for asked in self._reducer.approvals.open)))
+        self.forking.changed()
+        await self._feed.log.durable()
+        if not self._waits_for_decisions and (error := self.approval_required()) is not None:
+            raise error
+        await self._approvals.decided()
+        # Before anything is done on the strength of it.
+        await self._feed.log.durable()
 
     def _limit(self, which: str, limit: int) -> LimitReached:
         return LimitReached(

@@ -15,6 +15,7 @@ from triplane.net.statistics import PoolStatistics
 from triplane.tools import Workbench
 
 from .agent import Agent
+from .approvals import Decisions
 from .driver import Driver
 from .fan_out import FanOutResults, fanned_out
 from .feed import Feed
@@ -50,7 +51,7 @@ class EngineStatistics:
     Attributes:
         pool: Connections and lanes.
         runs_active: Runs that have begun and not ended.
-        runs_finished: Runs that ended, however.
+        runs_finished: Runs that ended, however, or were left parked.
     """
 
     pool: PoolStatistics
@@ -124,11 +125,16 @@ class Engine:
             ConfigError: The input is not that; or the run of that id began with another input or another agent.
             LedgerFailed: Another engine drives the run of that id (`reason` is ``"claimed"``), or the ledger cannot
                 be used.
+            ApprovalRequired: Calls wait for a person's decision. The run is parked in its log, and `resume` continues it.
             TriplaneError: The run cannot go on; the receipt says what happened and what is safe next.
         """
         self._check_open()
         items = as_items(run_input)
-        run = self._new_run(agent, items) if run_id is None else await self._run_of(run_id, agent, items)
+        run = (
+            self._new_run(agent, items)
+            if run_id is None
+            else await self._run_of(run_id, agent, items, waits=False)
+        )
         await run._drive()  # noqa: SLF001  # made for this
         return run.result
 
@@ -137,8 +143,9 @@ class Engine:
     ) -> AbstractAsyncContextManager[Run]:
         """Drive a run in the background of a block, to follow it; see `Run`, and `run` for its arguments.
 
-        Entering is no checkpoint, unless `run_id` is given; leaving is one. Leaving before the end cancels the run. A
-        failure of the run that the block has not seen is raised when the block is left.
+        Entering is no checkpoint, unless `run_id` is given; leaving is one. Leaving before the end cancels the run,
+        unless it is parked: then its log stays as it is, and `resume` continues it. A failure of the run that the block
+        has not seen is raised when the block is left.
         """
         self._check_open()
         items = as_items(run_input)
@@ -146,7 +153,15 @@ class Engine:
             driven(self._new_run(agent, items)) if run_id is None else self._open_run_of(run_id, agent, items)
         )
 
-    async def resume(self, run_id: str, agent: Agent, *, allow_changes: bool = False) -> RunState:
+    async def resume(
+        self,
+        run_id: str,
+        agent: Agent,
+        *,
+        allow_changes: bool = False,
+        approve: Iterable[str] = (),
+        deny: Mapping[str, str] | Iterable[str] = (),
+    ) -> RunState:
         """Continue a run of this ledger from where its log ends, to its end, in the caller's task. A checkpoint.
 
         The run may have been cut off anywhere, with the process that drove it; it may also have failed or been
@@ -157,35 +172,51 @@ class Engine:
         is ``"read"`` or ``"idempotent"``; if it is ``"write"``, the model is told that the call was interrupted. Tools
         that had not started run now. What had an outcome keeps it. Input that had not been sent is sent.
 
+        A parked run goes on once everything is decided that it waits for. Decisions are recorded even if that leaves
+        some open; with none at all nothing is recorded and nothing sent.
+
         Args:
             run_id: The run.
             agent: Who answers. Limits, endpoint, transport and what tools do may be others than before.
             allow_changes: Accept an agent that sends something else than before with its requests, such as other
                 instructions or other tools. The log says what.
+            approve: The ids of calls that wait for a decision, and may run.
+            deny: Those that must not run, perhaps with a reason for the model each.
 
         Raises:
-            ConfigError: The ledger has no such run, or the agent sends something else; the message says what.
+            ConfigError: The ledger has no such run, or the agent sends something else, or a decision is about no call
+                that waits for one; the message says what.
+            ApprovalRequired: Calls still wait for a decision, or do so again; the run is parked in its log.
             LedgerFailed: Another engine drives the run (`reason` is ``"claimed"``), or the ledger cannot be used.
             LedgerCorrupt: The run's log is damaged.
             RunFailed: The request that was under way must not be repeated (`code` is ``"ambiguous_send"``); see
                 `EngineOptions.ambiguous_sends`.
             TriplaneError: The run cannot go on; the receipt says what happened and what is safe next.
         """
-        run = await self._take_up(run_id, agent, allow_changes=allow_changes)
+        decisions = Decisions.of(approve, deny)
+        run = await self._take_up(run_id, agent, decisions, allow_changes=allow_changes, waits=False)
         await run._drive()  # noqa: SLF001  # made for this
         return run.result
 
     @asynccontextmanager
     async def open_resumed(
-        self, run_id: str, agent: Agent, *, allow_changes: bool = False
+        self,
+        run_id: str,
+        agent: Agent,
+        *,
+        allow_changes: bool = False,
+        approve: Iterable[str] = (),
+        deny: Mapping[str, str] | Iterable[str] = (),
     ) -> AsyncIterator[Run]:
         """Continue a run in the background of a block, to follow it: as `resume` does it, and as `open_run` shows it.
 
         Its events begin with the `RunResumed`; `Ledger.follow` has those before it. A run that has come to its end
-        gives its last event. Entering is a checkpoint, and raises what `resume` raises before the run goes on; leaving
-        is as with `open_run`.
+        gives its last event. One that is parked waits to be decided about in the block, or by `approve` and `deny`.
+        Entering is a checkpoint, and raises what `resume` raises before the run goes on; leaving is as with `open_run`.
         """
-        async with driven(await self._take_up(run_id, agent, allow_changes=allow_changes)) as run:
+        decisions = Decisions.of(approve, deny)
+        run = await self._take_up(run_id, agent, decisions, allow_changes=allow_changes, waits=True)
+        async with driven(run):
             yield run
 
     def fan_out(
@@ -198,7 +229,8 @@ class Engine:
     ) -> AbstractAsyncContextManager[FanOutResults]:
         """Run many inputs, at most `max_runs` at once, and iterate over the results as they finish.
 
-        A run that fails does not disturb the others: its result holds the error. Leaving the block before the end
+        A run that fails does not disturb the others: its result holds the error. Nor does one that reaches a call which
+        needs approval: its result holds the `ApprovalRequired`, and `resume` continues it. Leaving the block before the end
         cancels what still runs.
 
         Args:
@@ -308,17 +340,17 @@ class Engine:
         finally:
             bare._leave()  # noqa: SLF001  # made for this
 
-    async def _run_of(self, run_id: str, agent: Agent, items: tuple[Item, ...]) -> Run:
+    async def _run_of(self, run_id: str, agent: Agent, items: tuple[Item, ...], *, waits: bool) -> Run:
         """The run of that id: begun, or taken up where its log ends."""
         _check_agent(agent)
-        found = await take_up_or_begin(self._ledger, run_id, agent, self._options, items)
+        found = await take_up_or_begin(self._ledger, run_id, agent, self._options, items, waits=waits)
         if isinstance(found, Resumption):
             return self._taken_up(found, agent)
         return self._new_run(agent, items, log=found)
 
     @asynccontextmanager
     async def _open_run_of(self, run_id: str, agent: Agent, items: tuple[Item, ...]) -> AsyncIterator[Run]:
-        async with driven(await self._run_of(run_id, agent, items)) as run:
+        async with driven(await self._run_of(run_id, agent, items, waits=True)) as run:
             yield run
 
     def _new_run(
@@ -337,12 +369,16 @@ class Engine:
         lease = self._lease(agent, run_id)
         surroundings = self._surroundings()
         driver = Driver(run_id, agent, items, feed, lease, surroundings, origin)
-        return Run(driver, feed, self._count, self._fork)
+        return Run(driver, feed, self._count, self._fork, self._check_open)
 
-    async def _take_up(self, run_id: str, agent: Agent, *, allow_changes: bool) -> Run:
+    async def _take_up(
+        self, run_id: str, agent: Agent, decisions: Decisions, *, allow_changes: bool, waits: bool
+    ) -> Run:
         self._check_open()
         _check_agent(agent)
-        taken = await take_up(self._ledger, run_id, agent, self._options, allow_changes=allow_changes)
+        taken = await take_up(
+            self._ledger, run_id, agent, self._options, decisions, allow_changes=allow_changes, waits=waits
+        )
         return self._taken_up(taken, agent)
 
     def _taken_up(self, taken: Resumption, agent: Agent) -> Run:
@@ -352,7 +388,7 @@ class Engine:
         lease = self._lease(agent, run_id)
         surroundings = self._surroundings()
         driver = Driver(run_id, agent, (), feed, lease, surroundings, resumption=taken)
-        return Run(driver, feed, self._count, self._fork)
+        return Run(driver, feed, self._count, self._fork, self._check_open)
 
     def _fork(self, source: Driver, hold: Hold | None, agent: Agent, items: tuple[Item, ...]) -> Run:
         self._check_open()

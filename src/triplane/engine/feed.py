@@ -34,6 +34,9 @@ class Feed:
         log: The run's log.
         max_unread: How many bytes the slowest required reader may be behind before `make_room` waits.
         after: The sequence number after which readers begin: what was there before a run was resumed is not theirs.
+
+    Attributes:
+        is_left: Whether nothing is appended any more. The run need not be over: it may have been left parked.
     """
 
     def __init__(self, log: ClaimedLog, max_unread: int, *, after: int = -1) -> None:
@@ -45,6 +48,8 @@ class Feed:
         self._bytes_read: dict[int, int] = {}
         self._caught_up = trio.Event()
         self._events: dict[int, Events] = {}
+        self._waiting: set[trio.CancelScope] = set()
+        self.is_left = False
 
     def append(self, body: Body) -> Record:
         """Append to the log and wake the readers. Not a checkpoint."""
@@ -69,6 +74,23 @@ class Feed:
             self._caught_up = trio.Event()
             await self._caught_up.wait()
 
+    async def more(self, after: int) -> None:
+        """Wait for a record behind `after`, or until nothing is appended any more. A checkpoint if it waits."""
+        if self.is_left:
+            return
+        with trio.CancelScope() as scope:
+            self._waiting.add(scope)
+            try:
+                await self.log.wait(after)
+            finally:
+                self._waiting.discard(scope)
+
+    def leave(self) -> None:
+        """Nothing is appended any more, though the run may not be over: let the readers end. Not a checkpoint."""
+        self.is_left = True
+        for scope in self._waiting:
+            scope.cancel(reason="the run was left")
+
     def reader(self) -> Reader:
         """A reader from the first record on that is for readers."""
         return Reader(self)
@@ -88,7 +110,7 @@ class Feed:
 
 @final
 class Reader:
-    """An asynchronous iterator over a run's events, from the first on, ending after `RunEnded`.
+    """An asynchronous iterator over a run's events, from the first on, to `RunEnded`, or to where the run was left.
 
     It keeps the run from running further ahead than `max_unread` bytes from its first step until it is exhausted,
     closed, or no longer referred to, as after a ``break``. Several tasks may each have a reader; one reader serves one task.
@@ -129,9 +151,13 @@ class Reader:
         self._unread = 0
         if self._forgotten.alive:
             self._feed.note(self._token, self._bytes_read)
+        # Asked before, so that what was appended last is read.
+        was_left = self._feed.is_left
         records = await self._feed.log.read(self._sequence, 64)
         if not records:
-            await self._feed.log.wait(self._sequence)
+            self._ended = was_left
+            if not was_left:
+                await self._feed.more(self._sequence)
             return
         for record in records:
             self._sequence = record.sequence

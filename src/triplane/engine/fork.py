@@ -107,9 +107,10 @@ class Forking:
         self._changed = trio.Event()
 
     async def outputs(self) -> None:
-        """Return once no call of the run waits for its output, or the run has ended. A checkpoint."""
+        """Return once no call of the run waits for its output, or the run is parked or has ended. A checkpoint."""
         await trio.lowlevel.checkpoint()
-        while self._reducer.calls.pending and not self._reducer.is_over:
+        run = self._reducer
+        while run.calls.pending and run.status != "parked" and not run.is_over:
             await self._changed.wait()
 
     def leave(self, hold: Hold | None, *, continues: bool) -> Origin:

@@ -24,6 +24,8 @@ from triplane.core.reducer import RunReducer
 from triplane.core.retry import BOUNDARIES, Boundary, may_replay, moment_of, safe_next
 from triplane.tools import results
 
+from .approvals import Decisions, required
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -66,24 +68,35 @@ class Resumption:
         reducer: The state that the log makes.
         last: The sequence number of the log's last record.
         agent: Who is to answer from here on.
+        decisions: What a person has decided about calls that wait for it.
     """
 
-    def __init__(self, log: ClaimedLog, reducer: RunReducer, last: int, agent: Agent) -> None:
+    def __init__(
+        self, log: ClaimedLog, reducer: RunReducer, last: int, agent: Agent, decisions: Decisions
+    ) -> None:
         self.log = log
         self.reducer = reducer
         self.last = last
         self._agent = agent
+        self._decisions = decisions
 
     @property
     def has_result(self) -> bool:
         """Whether the run has come to its end, so that there is nothing to go on with."""
         return self.reducer.status in ("completed", "incomplete")
 
-    def check(self, options: EngineOptions, *, allow_changes: bool) -> None:
+    def check(self, options: EngineOptions, *, allow_changes: bool, waits: bool) -> None:
         """Check that the run can go on, before anything is recorded.
 
+        Args:
+            options: The engine's.
+            allow_changes: See `Engine.resume`.
+            waits: Whether there will be somebody who can decide what a parked run waits for.
+
         Raises:
-            ConfigError: The log does not begin with a run's beginning, or the agent is another one.
+            ConfigError: The log does not begin with a run's beginning, the agent is another one, or nothing that is
+                decided is open.
+            ApprovalRequired: The run is parked, and nothing is decided.
             RunFailed: The request that was under way must not be repeated.
         """
         if self.reducer.agent is None:
@@ -91,6 +104,7 @@ class Resumption:
                 f"nothing of run {self.log.run_id} is in the ledger but its name, so there is nothing to resume;"
                 " begin it with engine.run(…)"
             )
+        self._decisions.check(self.reducer)
         if self.has_result:
             return
         different = self._changes()
@@ -100,6 +114,12 @@ class Resumption:
                 " an agent that sends the same, or accept the difference with allow_changes=True"
             )
         self._check_request(options)
+        if (
+            self.reducer.status == "parked"
+            and self.reducer.approvals.open
+            and not (waits or self._decisions.given)
+        ):
+            raise required(self.reducer)
 
     def settle(self, record: Callable[[Body], None]) -> None:
         """Record that the run goes on, and close what the log leaves open. Not a checkpoint."""
@@ -114,6 +134,8 @@ class Resumption:
                         started.call_id, started.name, ToolOutcome("interrupted", results.interrupted())
                     )
                 )
+        for given in self._decisions.given:
+            record(given)
 
     def _changes(self) -> tuple[str, ...]:
         before = self.reducer.agent
@@ -165,12 +187,20 @@ class Resumption:
 
 
 async def take_up(
-    ledger: Ledger, run_id: str, agent: Agent, options: EngineOptions, *, allow_changes: bool
+    ledger: Ledger,
+    run_id: str,
+    agent: Agent,
+    options: EngineOptions,
+    decisions: Decisions,
+    *,
+    allow_changes: bool,
+    waits: bool,
 ) -> Resumption:
     """Claim a run and find out where it stands. A checkpoint. Nothing is recorded yet.
 
     Raises:
-        ConfigError: The ledger has no such run, or its agent is another one.
+        ConfigError: The ledger has no such run, its agent is another one, or what is decided is not open.
+        ApprovalRequired: The run is parked, nothing is decided, and nobody could do so later.
         RunFailed: The request that was under way must not be repeated.
         LedgerCorrupt: The log is damaged.
         LedgerFailed: Somebody else drives the run, or the store could not be read.
@@ -178,8 +208,8 @@ async def take_up(
     log = await ledger.claim(run_id)
     try:
         reducer, last = await fold(log)
-        resumption = Resumption(log, reducer, last, agent)
-        resumption.check(options, allow_changes=allow_changes)
+        resumption = Resumption(log, reducer, last, agent, decisions)
+        resumption.check(options, allow_changes=allow_changes, waits=waits)
     except BaseException:
         log.release()
         raise
@@ -187,11 +217,18 @@ async def take_up(
 
 
 async def take_up_or_begin(
-    ledger: Ledger, run_id: str, agent: Agent, options: EngineOptions, first_input: tuple[Item, ...]
+    ledger: Ledger,
+    run_id: str,
+    agent: Agent,
+    options: EngineOptions,
+    first_input: tuple[Item, ...],
+    *,
+    waits: bool,
 ) -> Resumption | ClaimedLog:
     """Claim a run and find out where it stands; of one that has not begun, get its empty log. A checkpoint.
 
     Raises:
+        ApprovalRequired: It is parked, and nobody could decide.
         ConfigError: The run began with another input or another agent, or its id cannot be one.
         RunFailed, LedgerCorrupt, LedgerFailed: See `take_up`.
     """
@@ -210,8 +247,8 @@ async def take_up_or_begin(
                 f"the run {run_id!r} that this ledger has began with another input; give this one another id, or go on"
                 " with that one by engine.resume(…)"
             )
-        resumption = Resumption(log, reducer, last, agent)
-        resumption.check(options, allow_changes=False)
+        resumption = Resumption(log, reducer, last, agent, Decisions())
+        resumption.check(options, allow_changes=False, waits=waits)
     except BaseException:
         log.release()
         raise

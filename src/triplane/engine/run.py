@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Literal, final
 
 import trio
 
 from triplane.core.errors import ConfigError, Receipt, RunFailed, TriplaneError
 
+from .approvals import Decisions
 from .background import open_background
 from .run_input import as_items
 
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from contextlib import AbstractAsyncContextManager
 
-    from triplane.core.records import Item
+    from triplane.core.records import ApprovalAsked, Item
     from triplane.core.run_state import RunState
     from triplane.core.store import RunLog
 
@@ -41,8 +43,16 @@ class Run:
     is left with ``break``.
     """
 
-    def __init__(self, driver: Driver, feed: Feed, count: Callable[[int], None], fork: ForkOf) -> None:
+    def __init__(
+        self,
+        driver: Driver,
+        feed: Feed,
+        count: Callable[[int], None],
+        fork: ForkOf,
+        check_open: Callable[[], None],
+    ) -> None:
         self._driver = driver
+        self._check_open = check_open
         self._count = count
         self._fork = fork
         self._scope = trio.CancelScope()
@@ -76,6 +86,7 @@ class Run:
         """The final state.
 
         Raises:
+            ApprovalRequired: The run is parked.
             RunFailed: The run has not ended yet, or was cancelled.
             TriplaneError: The run failed; this is why.
         """
@@ -83,6 +94,8 @@ class Run:
             self._failure_shown = True
             raise self._failure.again()
         if self._final is None:
+            if (parked := self._driver.approval_required()) is not None:
+                raise parked
             if self._over.is_set():
                 words = "the run has no result: it was cancelled; its log says how far it had come"
             else:
@@ -93,7 +106,10 @@ class Run:
     async def wait(self) -> RunState:
         """Return the final state once the run has ended. A checkpoint.
 
+        While the run is parked this waits as well, so somebody else has to decide.
+
         Raises:
+            ApprovalRequired: The run was left parked.
             RunFailed: The run was cancelled; `state` says how far it had come.
             TriplaneError: The run failed; this is why.
         """
@@ -102,6 +118,41 @@ class Run:
 
     def __aiter__(self) -> RunEvents:
         return RunEvents(self, self._feed.reader())
+
+    @property
+    def approvals(self) -> tuple[ApprovalAsked, ...]:
+        """The calls that wait for a decision, in the order in which they were asked about."""
+        return self._driver.state().approvals
+
+    def approve(self, call_id: str) -> None:
+        """Let a call run that waits for a person. Not a checkpoint.
+
+        It runs once everything that was asked about its response is decided, and the other calls of the response have
+        finished. The decision is in the log when this returns, as an `ApprovalGiven`, and durable before the call starts.
+
+        Args:
+            call_id: See `ApprovalAsked`.
+
+        Raises:
+            ConfigError: That call waits for no decision, or no more; the message says what does.
+            EngineClosed: The engine was left. The run is still parked, and can be resumed.
+            RunFailed: The run has ended (`code` is ``"run_ended"``), or was left.
+        """
+        self._decide(Decisions.of([call_id], ()))
+
+    def deny(self, call_id: str, reason: str = "") -> None:
+        """Have the model told that a call was not approved, which is then never run. Otherwise as `approve`.
+
+        Args:
+            call_id: See `ApprovalAsked`.
+            reason: For the model: why not.
+        """
+        self._decide(Decisions.of((), {call_id: reason}))
+
+    def _decide(self, decisions: Decisions) -> None:
+        self._check_open()
+        self._check_going_on()
+        self._driver.decide(decisions)
 
     async def send(self, run_input: RunInput) -> None:
         """Have the next request carry more input. A checkpoint, before anything has happened.
@@ -161,7 +212,8 @@ class Run:
         this run's next request waits until the server has begun with it, at most `EngineOptions.fork_timeout`;
         everywhere else it sends the whole conversation.
 
-        Entering waits for tools of this run that are running, and is a checkpoint; so is leaving. Leaving before the
+        Entering waits for tools of this run that are running, and is a checkpoint; so is leaving. It does not wait for a
+        person: a fork of a parked run begins before the response whose calls wait. Leaving before the
         end cancels the fork. A failure of the fork that the block has not seen is raised when the block is left.
 
         Args:
@@ -179,7 +231,8 @@ class Run:
     def cancel(self, when: Literal["now", "after_turn"] = "now") -> None:
         """End the run as ``"cancelled"``. Idempotent. Not a checkpoint; `wait` tells when it has ended.
 
-        Cancelling the scope around the run does the same as ``"now"``, and is the usual way.
+        Cancelling the scope around the run does the same as ``"now"``, and is the usual way; only that a parked run is
+        left parked then, while this ends it.
 
         Args:
             when: ``"now"``: at once; a lane whose answer is still on its way is closed. ``"after_turn"``: the response
@@ -192,6 +245,7 @@ class Run:
         if when not in ("now", "after_turn"):
             raise ConfigError(f'when must be "now" or "after_turn", not {when!r}')
         if when == "now" or self._driver.end_after_turn():
+            self._driver.note_cancelled()
             self._scope.cancel(reason="Run.cancel was called")
 
     def _check_going_on(self) -> None:
@@ -203,12 +257,15 @@ class Run:
                 receipt=Receipt(sent="nothing", effects=self._driver.receipt().effects, next="change"),
             )
 
-    async def _drive(self) -> None:
-        """Drive to the end. A failure is a value here: nothing but bugs raises into a nursery."""
+    async def _drive(self, *, waits_for_decisions: bool = False) -> None:
+        """Drive to the end, or until the run is parked and nobody could decide while this waits.
+
+        A failure is a value here: nothing but bugs raises into a nursery.
+        """
         self._count(1)
         try:
             with self._scope:
-                final = await self._driver.drive()
+                final = await self._driver.drive(waits_for_decisions=waits_for_decisions)
                 self._final = None if final.status == "cancelled" else final
         except TriplaneError as failure:
             self._failure = failure
@@ -262,10 +319,11 @@ class RunEvents:
 async def driven(run: Run) -> AsyncIterator[Run]:
     """Drive a run in a nursery of its own for as long as the block lasts; leaving early cancels it.
 
-    The body's own error comes out as it was raised. A failure of the run that nobody has seen comes out at the end.
+    A run that is parked stays so. The body's own error comes out as it was raised. A failure of the run that nobody has seen comes out at the end.
     """
     async with open_background() as background:
-        background.start_soon(run._drive, name=f"run {run.run_id}")  # noqa: SLF001  # made for this
+        drive = partial(run._drive, waits_for_decisions=True)  # noqa: SLF001  # made for this
+        background.start_soon(drive, name=f"run {run.run_id}")
         try:
             yield run
         finally:

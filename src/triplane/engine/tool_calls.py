@@ -21,6 +21,7 @@ from triplane.tools import (
     Setting,
     ToolFailedError,
     read_artifact_tool,
+    results,
     run_calls,
 )
 from triplane.tools.approval import asks_first
@@ -131,7 +132,8 @@ class ToolCalls:
 
     def is_begun(self, call: ToolCall) -> bool:
         """Whether a call that `claim` gave has started, or gets what a call of a response that was retracted brings."""
-        return call.call_id in self._begun or call.call_id in self._run.retracted or self._find(call) is not None
+        retracted = self._run.calls.retracted
+        return call.call_id in self._begun or call.call_id in retracted or self._find(call) is not None
 
     async def run(self, calls: Iterable[ToolCall]) -> None:
         """Run what `claim` gave, and wait until each of them has its outcome.
@@ -171,7 +173,20 @@ class ToolCalls:
             await earlier.over.wait()
             assert earlier.outcome is not None
             self._finish(call, earlier.outcome, earlier.call.call_id)
+        self._cancel_those_who_wait(own)
         self._check_repetitions()
+
+    def _cancel_those_who_wait(self, ran: Iterable[ToolCall]) -> None:
+        """What the failure of a call does to calls of its response that wait for approval."""
+        tools, calls = self._agent.tools_by_name, self._run.calls
+        started = {effect.call_id for effect in calls.effects}
+        for call in ran:
+            tool = tools.get(call.name)
+            if tool is None or (tool.siblings or self._agent.siblings) != "cancel":
+                continue
+            if call.call_id in started and calls.outcomes[call.call_id].kind in ("failed", "timed_out"):
+                for other in calls.pending:
+                    self.finished(other, ToolOutcome("cancelled", results.sibling_failed(call.name)))
 
     def queued(self, call: ToolCall, tool: Tool) -> None:
         """See `Observer`."""
@@ -217,7 +232,7 @@ class ToolCalls:
 
     def _may_start(self, call: ToolCall) -> bool:
         tool = self._agent.tools_by_name.get(call.name)
-        if tool is None or not tool.early or asks_first(tool, call) is not None:
+        if tool is None or not tool.early:
             return False
         outcomes = self._run.calls.outcomes
         if (
@@ -229,7 +244,9 @@ class ToolCalls:
         if self._find(call) is not None:
             return False
         running = sum(call_id not in outcomes for call_id in self._begun)
-        return len(outcomes) + running < self._agent.limits.max_tool_calls
+        if len(outcomes) + running >= self._agent.limits.max_tool_calls:
+            return False
+        return asks_first(tool, call) is None
 
     def _find(self, call: ToolCall) -> CallRun | None:
         """The same call of a response that was retracted."""

@@ -157,7 +157,7 @@ class TurnDriver:
             self._retract(turn, at)
             if is_unsafe or recovery.needs_new_connection(at):
                 self._lose(lane, fault)
-            if self._reducer.turn.is_over or self._reducer.calls.pending:
+            if self._reducer.turn.is_over or self._reducer.owes_answers:
                 # What stands of the turn is whole: next are its tools, or what the steers said.
                 return
             if verdict != "resend_full":
@@ -339,6 +339,10 @@ class TurnDriver:
     def give_lane_back(self) -> None:
         """No turn comes any more. Not a checkpoint."""
         self._keep_head(None)
+        self.rest()
+
+    def rest(self) -> None:
+        """Nobody knows when the next turn comes: hold no lane until then. Not a checkpoint."""
         if self._reducer.turn.is_over and self._steering.unsettled:
             # Nobody knows what more of them will come on it.
             self._lease.abandon(ConnectionLost("a response ended with steers on their way"))

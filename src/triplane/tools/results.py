@@ -248,6 +248,11 @@ def interrupted() -> str:
     )
 
 
+def sibling_failed(name: str) -> str:
+    """The sentence for a call that was cancelled with the others of its response."""
+    return f"The call was cancelled because {name} failed."
+
+
 def denied(reason: str) -> str:
     """The sentences for a call that a person did not approve."""
     said = f" The reason: {cap(reason)}" if reason else ""

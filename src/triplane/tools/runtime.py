@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, final
 
 import trio
 
+from . import results
 from .call_run import CallRun, Observer, Setting
 from .options import FailurePolicy
 from .workbench import Workbench
@@ -133,4 +134,4 @@ class _Siblings:
         if (tool.siblings or self._policy.siblings) == "cancel":
             for run in self._runs:
                 if run is not failed and run.outcome is None:
-                    run.cancel(f"The call was cancelled because {failed.call.name} failed.")
+                    run.cancel(results.sibling_failed(failed.call.name))
