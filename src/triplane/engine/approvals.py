@@ -143,6 +143,16 @@ class Decisions:
             )
         )
 
+    def without_repeated(self, run: RunReducer) -> Decisions:
+        """Those that are not in the log already: whoever resumes a run once more may say the same once more."""
+        before = run.approvals.given
+
+        def is_new(given: ApprovalGiven) -> bool:
+            earlier = before.get(given.call_id)
+            return earlier is None or earlier.approved != given.approved
+
+        return Decisions(tuple(filter(is_new, self.given)))
+
     def check(self, run: RunReducer) -> None:
         """Check that everything that is decided is open.
 

@@ -180,7 +180,8 @@ class Engine:
             agent: Who answers. Limits, endpoint, transport and what tools do may be others than before.
             allow_changes: Accept an agent that sends something else than before with its requests, such as other
                 instructions or other tools. The log says what.
-            approve: The ids of calls that wait for a decision, and may run.
+            approve: The ids of calls that wait for a decision, and may run. What was decided in the same way before may
+                be said again.
             deny: Those that must not run, perhaps with a reason for the model each.
 
         Raises:

@@ -78,7 +78,7 @@ class Resumption:
         self.reducer = reducer
         self.last = last
         self._agent = agent
-        self._decisions = decisions
+        self._decisions = decisions.without_repeated(reducer)
 
     @property
     def has_result(self) -> bool:

@@ -136,7 +136,8 @@ class Run:
         Raises:
             ConfigError: That call waits for no decision, or no more; the message says what does.
             EngineClosed: The engine was left. The run is still parked, and can be resumed.
-            RunFailed: The run has ended (`code` is ``"run_ended"``), or was left.
+            ApprovalRequired: The run was left parked, and can be resumed.
+            RunFailed: The run has ended (`code` is ``"run_ended"``).
         """
         self._decide(Decisions.of([call_id], ()))
 
@@ -166,6 +167,7 @@ class Run:
 
         Raises:
             ConfigError: The input is not that.
+            ApprovalRequired: The run was left parked; nothing was recorded.
             RunFailed: The run has ended (`code` is ``"run_ended"``); nothing was recorded.
         """
         items = as_items(run_input)
@@ -193,6 +195,7 @@ class Run:
 
         Raises:
             ConfigError: The input is not that.
+            ApprovalRequired: The run was left parked; nothing was recorded.
             RunFailed: The run has ended (`code` is ``"run_ended"``); nothing was recorded.
         """
         items = as_items(run_input)
@@ -249,6 +252,8 @@ class Run:
             self._scope.cancel(reason="Run.cancel was called")
 
     def _check_going_on(self) -> None:
+        if self._over.is_set() and (parked := self._driver.approval_required()) is not None:
+            raise parked
         if self._driver.is_over:
             raise RunFailed(
                 f"the run has ended ({self.state.status}) and takes no input; run.fork(…) goes on from where it ended",

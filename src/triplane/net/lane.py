@@ -271,7 +271,7 @@ class Lease:
         return await self._pool.acquire(self, head=head, fingerprint=fingerprint, near=near, patient=patient)
 
     def reserve(self) -> None:
-        """Lend the lane out while it is not needed: others may take it. Not a checkpoint."""
+        """Lend the lane out while it is not needed: others may take it. Idempotent. Not a checkpoint."""
         self._pool.reserve(self)
 
     def release(self) -> None:

@@ -181,7 +181,7 @@ class Pool:
     def reserve(self, lease: Lease) -> None:
         """See `Lease.reserve`."""
         lane = lease.lane
-        if lane is None:
+        if lane is None or lane.state == "reserved":
             return
         if lane.state == "leased":
             lane.end_use()

@@ -1,0 +1,537 @@
+"""Calls that wait for a person: they run when they are approved, once, and never before."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+import pytest
+import trio
+
+import triplane
+from triplane.core.reducer import RunReducer
+from triplane.protocol import ModelSettings
+
+CALLS = 'CALL pay {"amount": 1}\nCALL look {"amount": 2}'
+
+
+@attrs.define
+class Shop:
+    """Tools, some of which a person has to approve, and what they did."""
+
+    done: list[str] = attrs.field(factory=list)
+
+    @triplane.tool(needs_approval=True)
+    async def pay(self, amount: int) -> str:
+        """Pay."""
+        self.done.append(f"pay {amount}")
+        return f"paid {amount}"
+
+    @triplane.tool(needs_approval=lambda arguments: arguments["amount"] > 100)
+    async def send(self, amount: int) -> str:
+        """Send."""
+        self.done.append(f"send {amount}")
+        return f"sent {amount}"
+
+    @triplane.tool(effect="read")
+    async def look(self, amount: int) -> str:
+        """Look."""
+        await trio.sleep(1)
+        self.done.append(f"look {amount}")
+        return f"saw {amount}"
+
+    @triplane.tool
+    async def fail(self, amount: int) -> str:
+        """Fail."""
+        self.done.append(f"fail {amount}")
+        raise RuntimeError("no")
+
+    def agent(self, **settings: Any) -> triplane.Agent:
+        return triplane.Agent("m", tools=triplane.tools_of(self), **settings)
+
+
+def kinds(records: Any) -> list[str]:
+    """What the records are, apart from frames."""
+    names = [each.body.type.removeprefix("triplane.") for each in records]
+    return [name for name in names if name not in ("frames_received", "tool_queued")]
+
+
+def told(state: triplane.RunState) -> dict[str, tuple[str, str]]:
+    return {each.call.name: (each.outcome.kind, each.outcome.output) for each in state.tool_calls}
+
+
+def requests(b: Any) -> list[dict[str, Any]]:
+    """What the server was asked."""
+    entries = b.server.journal.entries
+    return [entry.json for entry in entries if entry.kind == "message" and entry.direction == "in"]
+
+
+async def parked(run: triplane.Run) -> tuple[triplane.ApprovalAsked, ...]:
+    """Wait until a run is parked; what it waits for."""
+    async for event in run:
+        if isinstance(event, triplane.RunParked):
+            break
+    assert "parked" == run.state.status
+    return run.approvals
+
+
+async def park(engine: triplane.Engine, agent: triplane.Agent, text: str) -> triplane.ApprovalRequired:
+    with pytest.raises(triplane.ApprovalRequired) as caught:
+        await engine.run(agent, text)
+    return caught.value
+
+
+# Within `open_run`.
+
+
+async def test_a_run_goes_on_by_itself_when_everything_is_decided(bench, autojump_clock) -> None:
+    shop = Shop()
+    async with bench() as b, b.engine.open_run(shop.agent(), f'{CALLS}\nCALL send {{"amount": 500}}') as run:
+        async for event in run:
+            match event:
+                case triplane.ApprovalAsked(call_id=call_id, name="send"):
+                    assert '{"amount": 500}' == event.arguments
+                    run.deny(call_id, "Too much.")
+                case triplane.RunParked(approvals=(call_id,)):
+                    assert ["look 2"] == shop.done
+                    (asked,) = run.approvals
+                    assert (call_id, "pay", None, "") == (
+                        asked.call_id,
+                        asked.name,
+                        asked.server_label,
+                        asked.note,
+                    )
+                    assert "parked" == run.state.status
+                    assert [None] == [lane.holder for lane in b.engine.statistics().pool.lanes]
+                    run.approve(call_id)
+                    assert () == run.approvals
+        result = run.result
+
+    assert ["look 2", "pay 1"] == shop.done
+    assert {
+        "pay": ("ok", "paid 1"),
+        "look": ("ok", "saw 2"),
+        "send": ("denied", "The tool was not run: the call was not approved. The reason: Too much."),
+    } == told(result)
+    assert "completed" == result.status
+    assert () == result.approvals
+    assert [
+        "run_started",
+        "request_sent",
+        "approval_asked",
+        "approval_asked",
+        "tool_started",
+        "approval_given",
+        "tool_finished",
+        "run_parked",
+        "approval_given",
+        "tool_finished",
+        "tool_started",
+        "tool_finished",
+        "request_sent",
+        "run_ended",
+    ] == kinds(run.log.records)
+    # Outputs are in the order of the calls, whatever came first.
+    outputs = [each["output"] for each in requests(b)[1]["input"]]
+    assert ["paid 1", "saw 2"] == outputs[:2]
+
+
+async def test_who_decides_before_the_others_have_finished_does_not_park_it(bench, autojump_clock) -> None:
+    shop = Shop()
+    async with bench() as b, b.engine.open_run(shop.agent(), CALLS) as run:
+        async for event in run:
+            if isinstance(event, triplane.ApprovalAsked):
+                run.approve(event.call_id)
+        await run.wait()
+
+    assert "run_parked" not in kinds(run.log.records)
+    assert ["look 2", "pay 1"] == shop.done
+
+
+async def test_a_parked_run_holds_nothing(bench, autojump_clock) -> None:
+    """Another run has the only lane meanwhile, and the parked one continues with its whole conversation."""
+    shop = Shop()
+    options = triplane.EngineOptions(max_connections=1)
+    async with bench(options=options) as b, b.engine.open_run(shop.agent(), CALLS) as run:
+        await parked(run)
+        other = await b.engine.run(triplane.Agent("m"), "SAY 1 other")
+        assert "other" == other.text
+        (asked,) = run.approvals
+        run.approve(asked.call_id)
+        result = await run.wait()
+
+    assert "completed" == result.status
+    assert ["look 2", "pay 1"] == shop.done
+
+
+async def test_leaving_a_parked_run_leaves_it_parked(bench, autojump_clock) -> None:
+    shop = Shop()
+    ledger = triplane.MemoryLedger()
+    async with bench(ledger=ledger) as b:
+        seen: list[str] = []
+        async with trio.open_nursery() as nursery:
+
+            async def read(run: triplane.Run) -> None:
+                seen.extend([event.type async for event in run])
+
+            with trio.fail_after(60):
+                async with b.engine.open_run(shop.agent(), CALLS) as run:
+                    # From outside of the block: a reader must not wait for what nobody writes.
+                    nursery.start_soon(read, run)
+                    await parked(run)
+            assert "parked" == run.state.status
+            for ask in (lambda: run.result, lambda: run.approve(run.approvals[0].call_id)):
+                with pytest.raises(triplane.TriplaneError) as caught:
+                    ask()
+                assert "engine.resume" in str(caught.value)
+        assert "triplane.run_parked" == seen[-1]
+        assert [event.type async for event in run] == seen
+
+        # Whoever has the ledger goes on.
+        result = await b.engine.resume(run.run_id, shop.agent(), approve=[run.state.approvals[0].call_id])
+
+    assert ("completed", ["look 2", "pay 1"]) == (result.status, shop.done)
+
+
+async def test_cancelling_a_parked_run_ends_it(bench, autojump_clock) -> None:
+    shop = Shop()
+    for when in ("now", "after_turn"):
+        async with bench() as b, b.engine.open_run(shop.agent(), CALLS) as run:
+            await parked(run)
+            run.cancel(when)
+            with pytest.raises(triplane.RunFailed):
+                await run.wait()
+            assert "cancelled" == run.state.status
+            with pytest.raises(triplane.RunFailed) as caught:
+                run.approve(run.approvals[0].call_id)
+            assert "run_ended" == caught.value.code
+
+
+async def test_what_is_said_while_it_is_parked_comes_with_the_outputs(bench, autojump_clock) -> None:
+    shop = Shop()
+    async with bench() as b, b.engine.open_run(shop.agent(), CALLS) as run:
+        await parked(run)
+        await run.send("And be quick.")
+        assert triplane.Steered("queued", "no_response") == await run.steer("Really.")
+        assert "parked" == run.state.status
+        run.approve(run.approvals[0].call_id)
+        await run.wait()
+
+    sent = requests(b)[1]["input"]
+    assert ["paid 1", "saw 2", "And be quick.", "Really."] == [
+        each.get("output", each.get("content")) for each in sent
+    ]
+
+
+async def test_a_fork_does_not_wait_for_the_person(bench, autojump_clock) -> None:
+    shop = Shop()
+    async with bench() as b, b.engine.open_run(shop.agent(), CALLS) as run:
+        await parked(run)
+        with trio.fail_after(10):
+            async with run.fork("SAY 1 elsewhere") as fork:
+                assert "elsewhere" == (await fork.wait()).text
+        assert "parked" == run.state.status
+        run.deny(run.approvals[0].call_id)
+        assert "completed" == (await run.wait()).status
+        # Before the response that asked.
+        assert ["user", "user"] == [item["role"] for item in fork.log.records[0].body.input]
+
+
+async def test_once_the_engine_is_left_nothing_is_decided(bench, autojump_clock) -> None:
+    shop = Shop()
+    ledger = triplane.MemoryLedger()
+    runs: list[triplane.Run] = []
+    async with trio.open_nursery() as nursery:
+        async with bench(ledger=ledger) as b:
+
+            async def hold(*, task_status: trio.TaskStatus[None]) -> None:
+                async with b.engine.open_run(shop.agent(), CALLS) as run:
+                    runs.append(run)
+                    await parked(run)
+                    task_status.started()
+                    await trio.sleep_forever()
+
+            await nursery.start(hold)
+        with pytest.raises(triplane.EngineClosed):
+            runs[0].approve(runs[0].approvals[0].call_id)
+        nursery.cancel_scope.cancel()
+
+    assert "run_parked" == kinds(ledger.logs[runs[0].run_id].records)[-1]
+
+
+# What is asked, and what not.
+
+
+async def test_what_does_not_fit_is_not_asked_about(bench, autojump_clock) -> None:
+    shop = Shop()
+    async with bench() as b:
+        result = await b.engine.run(shop.agent(), 'CALL pay {"amount": "much"}')
+
+    assert "failed" == told(result)["pay"][0]
+    assert "were not run" not in told(result)["pay"][1]
+    assert [] == shop.done
+
+
+async def test_a_predicate_sees_the_arguments(bench, autojump_clock) -> None:
+    shop = Shop()
+    async with bench() as b:
+        result = await b.engine.run(shop.agent(), 'CALL send {"amount": 100}')
+        assert ("ok", "sent 100") == told(result)["send"]
+        parked = await park(b.engine, shop.agent(), 'CALL send {"amount": 101}')
+    assert [("send", '{"amount": 101}')] == [(each.name, each.arguments) for each in parked.approvals]
+    assert ["send 100"] == shop.done
+
+
+@pytest.mark.parametrize(
+    ("predicate", "note"),
+    [
+        (lambda _: 1 / 0, "needs_approval could not tell: ZeroDivisionError: division by zero"),
+        (lambda _: None, "needs_approval returned a NoneType and not True or False"),
+        (lambda _: 0, "needs_approval returned a int and not True or False"),
+    ],
+)
+async def test_who_cannot_tell_asks(bench, autojump_clock, predicate, note) -> None:
+    @triplane.tool(needs_approval=predicate)
+    async def risk() -> str:
+        """Risk it."""
+        raise AssertionError("it ran")
+
+    async with bench() as b:
+        parked = await park(b.engine, triplane.Agent("m", tools=[risk]), "CALL risk {}")
+
+    assert [note] == [each.note for each in parked.approvals]
+
+
+async def test_a_call_that_waits_never_starts_early(bench, autojump_clock) -> None:
+    began: list[int] = []
+
+    @triplane.tool(effect="read", early=True, needs_approval=lambda arguments: arguments["n"] > 1)
+    async def peek(n: int) -> str:
+        """Peek."""
+        began.append(n)
+        return str(n)
+
+    text = 'CALL peek {"n": 2}\nCALL peek {"n": 1}\nCALL peek {"n": 1}'
+    async with bench() as b, b.engine.open_run(triplane.Agent("m", tools=[peek]), text) as run:
+        (asked,) = await parked(run)
+        assert [1, 1] == began
+        run.approve(asked.call_id)
+        await run.wait()
+    assert [1, 1, 2] == began
+
+
+@pytest.mark.parametrize("error", ["report", "raise"])
+async def test_a_sibling_that_fails_cancels_the_one_that_waits(bench, autojump_clock, error) -> None:
+    shop = Shop()
+    agent = shop.agent(siblings="cancel", on_error=error)
+    async with bench() as b:
+        running = b.engine.run(agent, 'CALL pay {"amount": 1}\nCALL fail {"amount": 2}')
+        if error == "raise":
+            with pytest.raises(triplane.RunFailed):
+                await running
+        else:
+            result = await running
+            assert ("cancelled", "The call was cancelled because fail failed.") == told(result)["pay"]
+            assert () == result.approvals
+    assert ["fail 2"] == shop.done
+
+
+async def test_decisions_that_nobody_waits_for(bench, autojump_clock) -> None:
+    shop = Shop()
+    async with bench() as b, b.engine.open_run(shop.agent(), f'{CALLS}\nCALL pay {{"amount": 3}}') as run:
+        first, second = await parked(run)
+        looked = next(each.call.call_id for each in run.state.tool_calls)
+        for call_id in ("nothing", looked):
+            with pytest.raises(triplane.ConfigError, match=r"waits for no approval; what is open: pay \("):
+                run.approve(call_id)
+        run.approve(first.call_id)
+        with pytest.raises(triplane.ConfigError, match="was approved already, which cannot be taken back"):
+            run.deny(first.call_id)
+        assert "parked" == run.state.status
+        run.deny(second.call_id)
+        with pytest.raises(triplane.ConfigError, match="was denied already.*what is open: nothing"):
+            run.approve(second.call_id)
+        await run.wait()
+    assert ["look 2", "pay 1"] == shop.done
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        ({"needs_approval": 1}, "give True, False, or a function"),
+        ({"needs_approval": "always"}, "give True, False, or a function"),
+        ({"needs_approval": True, "early": True, "effect": "read"}, "can never start early"),
+    ],
+)
+def test_options_that_make_no_sense(option, words) -> None:
+    with pytest.raises(triplane.ConfigError, match=words):
+
+        @triplane.tool(**option)
+        async def one() -> None:
+            """One."""
+
+
+def test_a_predicate_is_not_async() -> None:
+    async def later(arguments: dict[str, Any]) -> bool:
+        raise NotImplementedError
+
+    with pytest.raises(triplane.ConfigError, match="not an async one"):
+        triplane.process_tool(lambda: ["true"], name="one", needs_approval=later)
+
+
+# Parked in a ledger.
+
+
+async def test_run_raises_and_resume_goes_on(bench, autojump_clock) -> None:
+    shop = Shop()
+    ledger = triplane.MemoryLedger()
+    async with bench(ledger=ledger) as b:
+        parked = await park(b.engine, shop.agent(), f'{CALLS}\nCALL pay {{"amount": 3}}')
+        assert ("finished", "resume") == (parked.receipt.sent, parked.receipt.next)
+        first, second = (each.call_id for each in parked.approvals)
+        log = ledger.logs[parked.run_id]
+        there = len(log.records)
+        assert 1 == len(requests(b))
+
+    # In another engine, as if in another process.
+    async with bench(ledger=ledger) as b:
+        # Nothing decided: nothing is sent and nothing recorded.
+        with pytest.raises(triplane.ApprovalRequired) as caught:
+            await b.engine.resume(parked.run_id, shop.agent())
+        assert parked.approvals == caught.value.approvals
+        assert there == len(log.records)
+        for wrong in ({"approve": ["x"]}, {"deny": ["x"]}, {"approve": [first, "x"]}):
+            with pytest.raises(triplane.ConfigError, match="'x' waits for no approval"):
+                await b.engine.resume(parked.run_id, shop.agent(), **wrong)
+        assert there == len(log.records)
+
+        # Half of it decided: that is kept.
+        with pytest.raises(triplane.ApprovalRequired) as caught:
+            await b.engine.resume(parked.run_id, shop.agent(), deny={first: "Not that."})
+        assert [second] == [each.call_id for each in caught.value.approvals]
+        assert ["run_resumed", "approval_given", "run_parked"] == kinds(log.records[there:])
+        assert not b.network.opened
+
+        result = await b.engine.resume(parked.run_id, shop.agent(), approve=[second])
+
+        assert ["look 2", "pay 3"] == shop.done
+        assert "completed" == result.status
+        assert ["denied", "ok", "ok"] == sorted(each.outcome.kind for each in result.tool_calls)
+        # The same may be said again, and nothing else.
+        assert result == await b.engine.resume(parked.run_id, shop.agent(), approve=[second], deny=[first])
+        with pytest.raises(triplane.ConfigError, match="was denied already"):
+            await b.engine.resume(parked.run_id, shop.agent(), approve=[first])
+
+
+@pytest.mark.parametrize(
+    ("decisions", "words"),
+    [
+        ({"approve": "call_1"}, "approve= takes the ids of calls in a list"),
+        ({"deny": "call_1"}, "deny= takes the ids of calls in a list"),
+        ({"approve": [1]}, "ids of calls and reasons are text"),
+        ({"deny": {"call_1": None}}, "ids of calls and reasons are text"),
+        ({"approve": ["a"], "deny": ["a"]}, "cannot be both"),
+    ],
+)
+async def test_what_is_no_decision(bench, decisions, words) -> None:
+    async with bench() as b:
+        with pytest.raises(triplane.ConfigError, match=words):
+            await b.engine.resume("run_1", Shop().agent(), **decisions)
+
+
+async def test_following_a_resumed_run(bench, autojump_clock) -> None:
+    shop = Shop()
+    ledger = triplane.MemoryLedger()
+    async with bench(ledger=ledger) as b:
+        parked = await park(b.engine, shop.agent(), CALLS)
+        async with b.engine.open_resumed(parked.run_id, shop.agent()) as run:
+            async for event in run:
+                if isinstance(event, triplane.RunParked):
+                    run.approve(event.approvals[0])
+            assert "completed" == run.result.status
+    assert ["look 2", "pay 1"] == shop.done
+
+
+async def test_in_a_fan_out_the_others_go_on(bench, autojump_clock) -> None:
+    shop = Shop()
+    async with bench() as b:
+        agent = shop.agent()
+        async with b.engine.fan_out(agent, [CALLS, "SAY 1 hi"], max_runs=1, ordered=True) as results:
+            found = [each async for each in results]
+        assert isinstance(found[0].error, triplane.ApprovalRequired)
+        assert "hi" == found[1].result.text
+        asked = [each.call_id for each in found[0].error.approvals]
+        result = await b.engine.resume(found[0].run.run_id, agent, approve=asked)
+    assert "completed" == result.status
+    assert (0, 3) == (b.engine.statistics().runs_active, b.engine.statistics().runs_finished)
+
+
+async def test_an_agent_as_a_tool_that_reaches_an_approval(bench, autojump_clock) -> None:
+    """The child is parked by itself; the parent is told, and goes on."""
+    shop = Shop()
+    ledger = triplane.MemoryLedger()
+    child = shop.agent(name="clerk")
+    parent = triplane.Agent("m", tools=[child.as_tool()])
+    async with bench(ledger=ledger) as b:
+        result = await b.engine.run(parent, 'CALL clerk {"question": "CALL pay {\\"amount\\": 1}"}')
+        _, child_run = ledger.logs
+        kind, output = told(result)["clerk"]
+        assert "failed" == kind
+        assert f"run {child_run} is parked" in output
+        (asked,) = ledger_state(ledger, child_run).approvals
+        assert "completed" == (await b.engine.resume(child_run, child, approve=[asked.call_id])).status
+    assert ["pay 1"] == shop.done
+
+
+def ledger_state(ledger: triplane.MemoryLedger, run_id: str) -> triplane.RunState:
+    reducer = RunReducer()
+    for record in ledger.logs[run_id].records:
+        reducer.apply(record)
+    return reducer.snapshot()
+
+
+async def test_a_call_of_an_agent_can_wait_too(bench, autojump_clock) -> None:
+    child = triplane.Agent("m", name="clerk")
+    parent = triplane.Agent("m", tools=[child.as_tool(needs_approval=True)])
+    async with bench() as b:
+        parked = await park(b.engine, parent, 'CALL clerk {"question": "SAY 1 hi"}')
+        result = await b.engine.resume(parked.run_id, parent, approve=[parked.approvals[0].call_id])
+    assert ("ok", "hi") == told(result)["clerk"]
+
+
+# What the server asks.
+
+HOSTED = ModelSettings(extra={"tools": [{"type": "mcp", "server_label": "dice", "server_url": "https://x"}]})
+
+
+@pytest.mark.parametrize("approve", [True, False])
+async def test_the_requests_of_a_server_are_asked_in_the_same_way(bench, autojump_clock, approve) -> None:
+    agent = triplane.Agent("m", settings=HOSTED)
+    async with bench() as b:
+        parked = await park(b.engine, agent, 'APPROVE dice roll {"n":1}')
+        (asked,) = parked.approvals
+        assert ("roll", '{"n":1}', "dice") == (asked.name, asked.arguments, asked.server_label)
+        decision = {"approve": [asked.call_id]} if approve else {"deny": {asked.call_id: "No games."}}
+        result = await b.engine.resume(parked.run_id, agent, **decision)
+
+    answer = {"type": "mcp_approval_response", "approval_request_id": asked.call_id, "approve": approve}
+    assert answer | ({} if approve else {"reason": "No games."}) == requests(b)[1]["input"][-1]
+    assert f'"approve":{str(approve).lower()}' in result.text
+
+
+async def test_the_answer_to_a_server_comes_with_the_outputs(bench, autojump_clock) -> None:
+    shop = Shop()
+    agent = shop.agent(settings=HOSTED)
+    async with bench() as b, b.engine.open_run(agent, f"APPROVE dice roll {{}}\n{CALLS}") as run:
+        async for event in run:
+            if isinstance(event, triplane.RunParked):
+                assert 2 == len(event.approvals)
+                await run.send("Soon.")
+                for asked in run.approvals:
+                    run.approve(asked.call_id)
+        assert "completed" == run.result.status
+    sent = requests(b)[1]["input"]
+    assert ["function_call_output"] * 2 + ["mcp_approval_response", "message"] == [
+        each["type"] for each in sent
+    ]
+    assert ["look 2", "pay 1"] == shop.done
