@@ -49,6 +49,7 @@ VALUES: dict[str, Any] = {
     "irregularities": (),
     "parts": {"instructions": "00ff", "tool é": "é"},
     "changes": ("é changed",),
+    "approvals": ("call_é", ""),
 }
 REASONS = {
     "RequestSent": "first_turn",

@@ -127,7 +127,7 @@ def test_older_versions_are_brought_up_to_date_step_by_step() -> None:
 @pytest.mark.parametrize(
     "encoded",
     [
-        Encoded("approval_asked", 1, essential=True, data=b"\x00 whatever"),
+        Encoded("wish_granted", 1, essential=True, data=b"\x00 whatever"),
         Encoded("still_waiting", 99, essential=False, data=b"{}"),
     ],
 )
