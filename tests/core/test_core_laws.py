@@ -14,6 +14,8 @@ from triplane.core.accumulator import ResponseAccumulator
 from triplane.core.items import text_of
 from triplane.core.outcome import ToolOutcome
 from triplane.core.records import (
+    ApprovalAsked,
+    ApprovalGiven,
     ConnectionDropped,
     DifferencesFound,
     ForkedFrom,
@@ -23,6 +25,7 @@ from triplane.core.records import (
     RequestSent,
     ResponseRetracted,
     RunEnded,
+    RunParked,
     RunResumed,
     RunStarted,
     SteerSent,
@@ -213,15 +216,32 @@ BODIES = st.one_of(
         st.just("t"),
         st.builds(ToolOutcome, st.sampled_from(["ok", "failed"]), st.just("out")),
     ),
+    st.builds(
+        ApprovalAsked,
+        st.sampled_from(["call_1", "mcpr_1"]),
+        st.just("look"),
+        st.sampled_from(["{}", ""]),
+        st.sampled_from([None, "dice"]),
+    ),
+    st.builds(ApprovalGiven, st.sampled_from(["call_1", "mcpr_1", "call_2"]), st.booleans()),
+    st.just(RunParked(("call_1",))),
     st.builds(RunEnded, st.sampled_from(["completed", "failed"])),
     st.builds(RunResumed, st.just("a"), st.just("m"), st.just("g"), st.just({"model": "0"}), st.just(("x",))),
     st.builds(salad, SEEDS),
 )
+REQUEST = {
+    "type": "mcp_approval_request",
+    "id": "mcpr_1",
+    "name": "look",
+    "arguments": "{}",
+    "server_label": "dice",
+}
 SENSIBLE = [
     {"type": "response.created", "response": {"id": "resp_1"}},
     {"type": "response.created", "response": {"id": "resp_2"}},
     {"type": "response.output_item.done", "output_index": 0, "item": call()},
     {"type": "response.output_item.done", "output_index": 1, "item": call("call_2", identity="fc_2")},
+    {"type": "response.output_item.done", "output_index": 3, "item": REQUEST},
     {
         "type": "response.output_text.delta",
         "item_id": "m",
@@ -274,6 +294,24 @@ def test_it_does_not_matter_how_frames_were_batched(bodies, data) -> None:
             apart.apply(Record(sequence, 1.0, body))
 
     assert apart.canonical() == together.canonical()
+
+
+@given(LOGS)
+def test_a_server_is_answered_what_was_decided_about_what_it_asked(bodies) -> None:
+    run = RunReducer()
+    for sequence, body in enumerate(bodies):
+        run.apply(Record(sequence, 0.0, body))
+        book = run.approvals
+        for place, item in enumerate(run.history):
+            if item.get("type") == "mcp_approval_response":
+                assert REQUEST in run.history[:place]
+                assert item["approval_request_id"] in book.asked
+                if item["approve"]:
+                    asked = book.asked[item["approval_request_id"]]
+                    assert ("look", "{}", "dice") == (asked.name, asked.arguments, asked.server_label)
+                    assert book.given[asked.call_id].approved
+        assert {asked.call_id for asked in book.open}.isdisjoint(book.given)
+        assert "parked" != run.status or (book.open and run.owes_answers)
 
 
 @given(LOGS)

@@ -1,0 +1,212 @@
+"""Runs that are parked in a ledger: nothing is forgotten, asked twice or done without approval; and what servers ask."""
+
+from __future__ import annotations
+
+import pytest
+from approving import CALLS, HOSTED, Shop, kinds, ledger_state, park, parked, requests, told
+from resuming import add_cut_off
+
+import triplane
+
+# Parked in a ledger.
+
+
+async def test_run_raises_and_resume_goes_on(bench, autojump_clock) -> None:
+    shop = Shop()
+    ledger = triplane.MemoryLedger()
+    async with bench(ledger=ledger) as b:
+        parked = await park(b.engine, shop.agent(), f'{CALLS}\nCALL pay {{"amount": 3}}')
+        assert ("finished", "resume") == (parked.receipt.sent, parked.receipt.next)
+        first, second = (each.call_id for each in parked.approvals)
+        log = ledger.logs[parked.run_id]
+        there = len(log.records)
+        assert 1 == len(requests(b))
+
+    # In another engine, as if in another process.
+    async with bench(ledger=ledger) as b:
+        # Nothing decided: nothing is sent and nothing recorded.
+        with pytest.raises(triplane.ApprovalRequired) as caught:
+            await b.engine.resume(parked.run_id, shop.agent())
+        assert parked.approvals == caught.value.approvals
+        assert there == len(log.records)
+        for wrong in ({"approve": ["x"]}, {"deny": ["x"]}, {"approve": [first, "x"]}):
+            with pytest.raises(triplane.ConfigError, match="'x' waits for no approval"):
+                await b.engine.resume(parked.run_id, shop.agent(), **wrong)
+        assert there == len(log.records)
+
+        # Half of it decided: that is kept.
+        with pytest.raises(triplane.ApprovalRequired) as caught:
+            await b.engine.resume(parked.run_id, shop.agent(), deny={first: "Not that."})
+        assert [second] == [each.call_id for each in caught.value.approvals]
+        assert ["run_resumed", "approval_given", "run_parked"] == kinds(log.records[there:])
+        assert not b.network.opened
+
+        result = await b.engine.resume(parked.run_id, shop.agent(), approve=[second])
+
+        assert ["look 2", "pay 3"] == shop.done
+        assert "completed" == result.status
+        assert ["denied", "ok", "ok"] == sorted(each.outcome.kind for each in result.tool_calls)
+        # The same may be said again, and nothing else.
+        assert result == await b.engine.resume(parked.run_id, shop.agent(), approve=[second], deny=[first])
+        with pytest.raises(triplane.ConfigError, match="was denied already"):
+            await b.engine.resume(parked.run_id, shop.agent(), approve=[first])
+
+
+@pytest.mark.parametrize(
+    ("decisions", "words"),
+    [
+        ({"approve": "call_1"}, "approve= takes the ids of calls in a list"),
+        ({"deny": "call_1"}, "deny= takes the ids of calls in a list"),
+        ({"approve": [1]}, "ids of calls and reasons are text"),
+        ({"deny": {"call_1": None}}, "ids of calls and reasons are text"),
+        ({"approve": ["a"], "deny": ["a"]}, "cannot be both"),
+    ],
+)
+async def test_what_is_no_decision(bench, decisions, words) -> None:
+    async with bench() as b:
+        with pytest.raises(triplane.ConfigError, match=words):
+            await b.engine.resume("run_1", Shop().agent(), **decisions)
+
+
+async def test_from_every_record_on_each_effect_happens_once_and_none_without_approval(
+    bench, autojump_clock
+) -> None:
+    shop = Shop()
+    agent = shop.agent(settings=HOSTED)
+    text = f'{CALLS}\nCALL pay {{"amount": 3}}\nAPPROVE dice roll {{}}'
+    ledger = triplane.MemoryLedger()
+
+    def decide(asked: triplane.ApprovalAsked) -> bool:
+        return "3" not in asked.arguments
+
+    async with bench(ledger=ledger) as b, b.engine.open_run(agent, text) as run:
+        for asked in await parked(run):
+            if decide(asked):
+                run.approve(asked.call_id)
+            else:
+                run.deny(asked.call_id, "No.")
+        whole = await run.wait()
+    records = run.log.records
+
+    async with bench(ledger=ledger) as b:
+        for length in range(1, len(records) + 1):
+            run_id = f"{run.run_id}_{length}"
+            add_cut_off(ledger, run_id, records, length)
+            shop.done.clear()
+            before = [each.body for each in records[:length]]
+            approve: list[str] = []
+            deny: dict[str, str] = {}
+            while True:
+                try:
+                    state = await b.engine.resume(run_id, agent, approve=approve, deny=deny)
+                    break
+                except triplane.ApprovalRequired as error:
+                    assert "pay 1" not in shop.done
+                    approve = [each.call_id for each in error.approvals if decide(each)]
+                    deny = {each.call_id: "No." for each in error.approvals if not decide(each)}
+            assert whole.status == state.status
+            kinds_then = sorted(each.outcome.kind for each in state.tool_calls)
+            started = [body.arguments for body in before if isinstance(body, triplane.ToolStarted)]
+            finished = [body.call_id for body in before if isinstance(body, triplane.ToolFinished)]
+            if "interrupted" in kinds_then:
+                assert '{"amount": 1}' in started
+                assert "pay 1" not in shop.done
+            else:
+                assert sorted(each.outcome.kind for each in whole.tool_calls) == kinds_then
+                assert whole.text == state.text
+                paid = any(
+                    isinstance(body, triplane.ToolFinished) and body.outcome.output == "paid 1"
+                    for body in before
+                )
+                assert (0 if paid else 1) == shop.done.count("pay 1"), (length, finished)
+            assert "pay 3" not in shop.done
+            assert state == ledger_state(ledger, run_id)
+
+
+async def test_following_a_resumed_run(bench, autojump_clock) -> None:
+    shop = Shop()
+    ledger = triplane.MemoryLedger()
+    async with bench(ledger=ledger) as b:
+        parked = await park(b.engine, shop.agent(), CALLS)
+        async with b.engine.open_resumed(parked.run_id, shop.agent()) as run:
+            async for event in run:
+                if isinstance(event, triplane.RunParked):
+                    run.approve(event.approvals[0])
+            assert "completed" == run.result.status
+    assert ["look 2", "pay 1"] == shop.done
+
+
+async def test_in_a_fan_out_the_others_go_on(bench, autojump_clock) -> None:
+    shop = Shop()
+    async with bench() as b:
+        agent = shop.agent()
+        async with b.engine.fan_out(agent, [CALLS, "SAY 1 hi"], max_runs=1, ordered=True) as results:
+            found = [each async for each in results]
+        assert isinstance(found[0].error, triplane.ApprovalRequired)
+        assert "hi" == found[1].result.text
+        asked = [each.call_id for each in found[0].error.approvals]
+        result = await b.engine.resume(found[0].run.run_id, agent, approve=asked)
+    assert "completed" == result.status
+    assert (0, 3) == (b.engine.statistics().runs_active, b.engine.statistics().runs_finished)
+
+
+async def test_an_agent_as_a_tool_that_reaches_an_approval(bench, autojump_clock) -> None:
+    """The child is parked by itself; the parent is told, and goes on."""
+    shop = Shop()
+    ledger = triplane.MemoryLedger()
+    child = shop.agent(name="clerk")
+    parent = triplane.Agent("m", tools=[child.as_tool()])
+    async with bench(ledger=ledger) as b:
+        result = await b.engine.run(parent, 'CALL clerk {"question": "CALL pay {\\"amount\\": 1}"}')
+        _, child_run = ledger.logs
+        kind, output = told(result)["clerk"]
+        assert "failed" == kind
+        assert f"run {child_run} is parked" in output
+        (asked,) = ledger_state(ledger, child_run).approvals
+        assert "completed" == (await b.engine.resume(child_run, child, approve=[asked.call_id])).status
+    assert ["pay 1"] == shop.done
+
+
+async def test_a_call_of_an_agent_can_wait_too(bench, autojump_clock) -> None:
+    child = triplane.Agent("m", name="clerk")
+    parent = triplane.Agent("m", tools=[child.as_tool(needs_approval=True)])
+    async with bench() as b:
+        parked = await park(b.engine, parent, 'CALL clerk {"question": "SAY 1 hi"}')
+        result = await b.engine.resume(parked.run_id, parent, approve=[parked.approvals[0].call_id])
+    assert ("ok", "hi") == told(result)["clerk"]
+
+
+# What the server asks.
+
+
+@pytest.mark.parametrize("approve", [True, False])
+async def test_the_requests_of_a_server_are_asked_in_the_same_way(bench, autojump_clock, approve) -> None:
+    agent = triplane.Agent("m", settings=HOSTED)
+    async with bench() as b:
+        parked = await park(b.engine, agent, 'APPROVE dice roll {"n":1}')
+        (asked,) = parked.approvals
+        assert ("roll", '{"n":1}', "dice") == (asked.name, asked.arguments, asked.server_label)
+        decision = {"approve": [asked.call_id]} if approve else {"deny": {asked.call_id: "No games."}}
+        result = await b.engine.resume(parked.run_id, agent, **decision)
+
+    answer = {"type": "mcp_approval_response", "approval_request_id": asked.call_id, "approve": approve}
+    assert answer | ({} if approve else {"reason": "No games."}) == requests(b)[1]["input"][-1]
+    assert f'"approve":{str(approve).lower()}' in result.text
+
+
+async def test_the_answer_to_a_server_comes_with_the_outputs(bench, autojump_clock) -> None:
+    shop = Shop()
+    agent = shop.agent(settings=HOSTED)
+    async with bench() as b, b.engine.open_run(agent, f"APPROVE dice roll {{}}\n{CALLS}") as run:
+        async for event in run:
+            if isinstance(event, triplane.RunParked):
+                assert 2 == len(event.approvals)
+                await run.send("Soon.")
+                for asked in run.approvals:
+                    run.approve(asked.call_id)
+        assert "completed" == run.result.status
+    sent = requests(b)[1]["input"]
+    assert ["function_call_output"] * 2 + ["mcp_approval_response", "message"] == [
+        each["type"] for each in sent
+    ]
+    assert ["look 2", "pay 1"] == shop.done
