@@ -52,6 +52,18 @@ async def test_run_raises_and_resume_goes_on(bench, autojump_clock) -> None:
             await b.engine.resume(parked.run_id, shop.agent(), approve=[first])
 
 
+async def test_at_once_in_the_same_file(bench, tmp_path) -> None:
+    """The claim was given back when the error came, and can be taken again."""
+    shop = Shop()
+    async with bench(ledger=tmp_path / "runs.db") as b:
+        for _ in range(3):
+            waiting = await park(b.engine, shop.agent(), 'CALL pay {"amount": 1}')
+            with pytest.raises(triplane.ApprovalRequired):
+                await b.engine.resume(waiting.run_id, shop.agent())
+            asked = [each.call_id for each in waiting.approvals]
+            assert "completed" == (await b.engine.resume(waiting.run_id, shop.agent(), approve=asked)).status
+
+
 @pytest.mark.parametrize(
     ("decisions", "words"),
     [

@@ -68,6 +68,9 @@ SCENARIOS = {
     "fan-out": Scenario(('CALL pay {"n": 1}', 'CALL put {"n": 2}', "SAY 2 word ")),
     "a retry after a drop": Scenario((_ONE_OF_EACH,), faults=(lambda: Drop(5, nth=2),)),
     "a failed response": Scenario((_ONE_OF_EACH,), faults=(lambda: ErrorEvent(4, nth=1, shape="failed"),)),
+    "approval": Scenario(
+        ('CALL spend {"n": 1}\nCALL pay {"n": 2}\nCALL waste {"n": 3}\nAPPROVE dice roll {}',)
+    ),
     "long outputs": Scenario(('CALL long {"n": 200000}\nSAY 1 next\nCALL pay {"n": 1}',)),
 }
 
@@ -127,8 +130,28 @@ def make_agent(place: Place) -> triplane.Agent:
         """Say much."""
         return "x" * n
 
+    @triplane.tool(effect="write", needs_approval=True)
+    async def spend(n: int, context: triplane.ToolContext) -> str:
+        """Happens at most once, and only if it is approved."""
+        did(context)
+        await trio.lowlevel.checkpoint()
+        return f"spent {n}"
+
+    @triplane.tool(effect="read", needs_approval=lambda _: True)
+    async def waste(n: int, context: triplane.ToolContext) -> str:
+        """Never happens, since it is never approved."""
+        did(context)
+        return f"wasted {n}"
+
     child = triplane.Agent("directive", "A child.", [pay], name="ask")
-    return triplane.Agent("directive", "Be careful.", [pay, put, look, long, child.as_tool(name="ask")])
+    tools = [pay, put, look, long, spend, waste, child.as_tool(name="ask")]
+    return triplane.Agent("directive", "Be careful.", tools)
+
+
+def decide(place: Place, asked: triplane.ApprovalAsked) -> bool:
+    """What the person says, who writes down that it was asked."""
+    place.append("asked", call=asked.call_id)
+    return asked.name != "waste"
 
 
 class DyingLedger:
@@ -214,6 +237,11 @@ async def begin(scenario: Scenario, place: Place, death: Any) -> int:
         async with engine.open_run(agent, scenario.inputs[0]) as run:
             said = False
             async for event in run:
+                if isinstance(event, triplane.ApprovalAsked):
+                    if decide(place, event):
+                        run.approve(event.call_id)
+                    else:
+                        run.deny(event.call_id)
                 if event.type in ("response.output_text.delta", "triplane.tool_finished"):
                     if said:
                         continue
@@ -243,7 +271,7 @@ async def go_on(scenario: Scenario, place: Place) -> None:
                 place.append("found", run=run_id, records=len(records))
                 continue
             began = time.perf_counter()
-            state = await engine.resume(run_id, agent)
+            state = await resume(engine, run_id, agent, place)
             seconds = time.perf_counter() - began
             after = await (await ledger.open(run_id)).read(-1, 100_000)
             replayed = RunReducer()
@@ -259,6 +287,22 @@ async def go_on(scenario: Scenario, place: Place) -> None:
                 kinds=[(each.call.name, each.outcome.kind) for each in state.tool_calls],
                 is_equal=replayed.snapshot() == state,
             )
+
+
+async def resume(
+    engine: triplane.Engine, run_id: str, agent: triplane.Agent, place: Place
+) -> triplane.RunState:
+    """Resume a run, and decide what it asks."""
+    answers: dict[str, list[str]] = {}
+    while True:
+        try:
+            return await engine.resume(run_id, agent, **answers)
+        except triplane.ApprovalRequired as parked:
+            verdicts = {asked.call_id: decide(place, asked) for asked in parked.approvals}
+            answers = {
+                "approve": [call_id for call_id, verdict in verdicts.items() if verdict],
+                "deny": [call_id for call_id, verdict in verdicts.items() if not verdict],
+            }
 
 
 def live(life: Callable[[], Any]) -> int:
@@ -360,9 +404,14 @@ def judge(place: Place, texts: frozenset[str]) -> list[str]:
             problems.append(f"record {line['last']} of {line['run']} was promised, and is not there")
         if line["run"] not in found:
             problems.append(f"{line['run']} was promised, and is not there")
-    paid = [line["key"] for line in place.lines("effects") if line["tool"] == "pay"]
+    effects = place.lines("effects")
+    paid = [line["key"] for line in effects if line["tool"] in ("pay", "spend")]
     if len(paid) != len(set(paid)):
         problems.append("a payment was made twice")
+    if any(line["tool"] == "waste" for line in effects):
+        problems.append("what was denied was done")
+    if any(line["tool"] == "spend" for line in effects) and not place.lines("asked"):
+        problems.append("nobody was asked")
     for line in found.values():
         if "status" not in line:
             continue
@@ -375,12 +424,17 @@ def judge(place: Place, texts: frozenset[str]) -> list[str]:
         in_doubt = "interrupted" in kinds or results.interrupted() in line["text"]
         if not in_doubt and texts and line["text"] not in texts:
             problems.append(f"the run said {line['text']!r}")
-        if any(kind not in ("ok", "interrupted") for kind in kinds):
+        if any(
+            kind not in ("ok", "interrupted", "denied" if name == "waste" else "")
+            for name, kind in line["kinds"]
+        ):
             problems.append(f"calls ended as {kinds}")
         if not line["text"]:
             problems.append("the run said nothing")
     told = sum(
-        name == "pay" and kind == "ok" for line in found.values() for name, kind in line.get("kinds", ())
+        name in ("pay", "spend") and kind == "ok"
+        for line in found.values()
+        for name, kind in line.get("kinds", ())
     )
     if len(paid) < told:
         problems.append(f"the model was told of {told} payments, and {len(paid)} were made")

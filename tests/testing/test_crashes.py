@@ -50,6 +50,18 @@ async def test_what_is_right_passes(autojump_clock, faults) -> None:
     } < kinds
 
 
+async def test_calls_that_need_approval(autojump_clock) -> None:
+    def make() -> triplane.Agent:
+        tools = [attrs.evolve(tool, needs_approval=tool.name != "look") for tool in make_agent().tools]
+        return triplane.Agent("m", "", tools)
+
+    report = await crash_at_every_step(make, PROMPT, approve=lambda asked: asked.name == "pay")
+
+    report.check()
+    kinds = {each.type for each in report.crashes}
+    assert {"triplane.approval_asked", "triplane.approval_given", "triplane.run_parked"} < kinds
+
+
 async def test_an_effect_that_happens_twice_is_found(autojump_clock, monkeypatch) -> None:
     """By an engine that is broken: it runs again whatever had started."""
     monkeypatch.setattr("triplane.engine.resumption.Resumption._must_not_run_again", lambda *_: False)

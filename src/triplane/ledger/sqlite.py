@@ -107,8 +107,13 @@ class SqliteLedger:
     async def claim(self, run_id: str) -> SqliteLog:
         """See `Ledger.claim`.
 
-        The claim of an engine that is known to be dead, since it ran on this machine, counts for nothing.
+        The claim of an engine that is known to be dead, since it ran on this machine, counts for nothing; and one that
+        was given back here is waited for until the file knows.
         """
+        self._check_open("claim")
+        before = self._logs.get(run_id)
+        if before is not None and before.is_released:
+            await before.given_back()
         take = partial(take_claim, self.writer, run_id=run_id)
         claim, run = await self.ask(take, "claim", undo=lambda taken: self._give_back(taken[0]))
         return self._log(claim, run.records, run.head)

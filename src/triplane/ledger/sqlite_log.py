@@ -97,6 +97,15 @@ class SqliteLog:
             self._released = True
             self._ticket = self._ledger.release(self._claim)
 
+    @property
+    def is_released(self) -> bool:
+        """Whether the claim was given back, though the file may not say so yet."""
+        return self._released
+
+    async def given_back(self) -> None:
+        """Return once the file says that the claim was given back, or that it was lost. A checkpoint."""
+        await self._ledger.written(self._ticket)
+
     async def read(self, after: int, limit: int = 1_000) -> Sequence[Record]:
         """See `RunLog.read`."""
         if after + 1 >= self._first:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Unpack, final
 import attrs
 import trio
 
-from triplane.core.errors import TriplaneError
+from triplane.core.errors import ApprovalRequired, TriplaneError
 from triplane.core.records import Record, ToolFinished, ToolStarted
 from triplane.core.run_state import RunState
 from triplane.engine.agent import Agent
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from triplane.core.options import EngineOptions
-    from triplane.core.records import Body
+    from triplane.core.records import ApprovalAsked, Body
     from triplane.engine.run_input import RunInput
     from triplane.ledger.memory import ClaimedMemoryLog, MemoryLog
     from triplane.server.options import OptionArguments
@@ -93,6 +93,7 @@ async def crash_at_every_step(
     run_input: RunInput,
     *,
     options: EngineOptions | None = None,
+    approve: Callable[[ApprovalAsked], bool] = lambda _: True,
     **server: Unpack[OptionArguments],
 ) -> CrashReport:
     """Run an agent against a local server once for each moment at which its process can die, and resume it there.
@@ -101,7 +102,8 @@ async def crash_at_every_step(
     Then everything must be as in a run that nobody disturbed: how it ended, what it said, and how often each of the
     agent's tools was called with which arguments. Only what the classes of effects allow may be different: a tool that
     reads or is idempotent may be called again, and a tool that writes may not have been called to its end if the model
-    is told that the call was interrupted; then the model may go on otherwise. For example, with pytest-trio::
+    is told that the call was interrupted; then the model may go on otherwise. A run that is parked is resumed with what
+    `approve` decides, and may be asked again by another life. For example, with pytest-trio::
 
         async def test_my_agent_survives(autojump_clock):
             report = await crash_at_every_step(make_agent, 'CALL pay {"amount": 3}')
@@ -115,13 +117,14 @@ async def crash_at_every_step(
         agent: Who answers, or what makes that agent; then each run has one of its own, in a world of its own.
         run_input: What it is asked.
         options: The engine's.
+        approve: Decides about calls that need approval, and always in the same way. By default everything is approved.
         server: See `triplane.server.Options`. The model answers by what the conversation holds, such as "directive",
             which is the default: it is asked again after a death.
 
     Raises:
         TriplaneError: The agent fails although nobody disturbs it.
     """
-    runs = _Runs(agent, run_input, options, server)
+    runs = _Runs(agent, run_input, options, approve, server)
     whole = await runs.once(None)
     crashes = []
     for place, kind in enumerate(whole.kinds):
@@ -163,11 +166,13 @@ class _Runs:
         agent: Agent | Callable[[], Agent],
         run_input: RunInput,
         options: EngineOptions | None,
+        approve: Callable[[ApprovalAsked], bool],
         server: OptionArguments,
     ) -> None:
         self.agent = agent
         self.run_input = run_input
         self.options = options
+        self.approve = approve
         self.server = server
 
     async def once(self, death: tuple[int, When] | None) -> _Outcome:
@@ -187,9 +192,18 @@ class _Runs:
                     network=network,
                     rng=random.Random(0),  # noqa: S311 - ids and jitter
                 ) as engine:
-                    if run_id is None:
-                        return await engine.run(agent, self.run_input)
-                    return await engine.resume(run_id, agent)
+                    decisions: dict[str, bool] = {}
+                    while True:
+                        try:
+                            if run_id is None:
+                                return await engine.run(agent, self.run_input)
+                            yes = [call_id for call_id, approved in decisions.items() if approved]
+                            return await engine.resume(
+                                run_id, agent, approve=yes, deny=decisions.keys() - set(yes)
+                            )
+                        except ApprovalRequired as parked:
+                            run_id = parked.run_id
+                            decisions = {each.call_id: self.approve(each) for each in parked.approvals}
 
             try:
                 with ledger.scope:
