@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+import attrs
 import click
 
+from triplane.cli.untrusted import one_line
 from triplane.net.endpoint import Endpoint
 from triplane.tools import workspace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from triplane.tools import Tool
 
@@ -43,6 +45,12 @@ def agent_options(command: Callable[..., int]) -> Callable[..., int]:
                 is_flag=True,
                 help="Let it run shell commands in DIR too, as you, unconfined.",
             ),
+            click.option(
+                "--ask",
+                metavar="TOOL",
+                multiple=True,
+                help="Stop before each call of this tool, to be approved by triplane resume. May be given several times.",
+            ),
             click.option("--instructions", default="", help="The system prompt."),
             click.option(
                 "--json",
@@ -71,13 +79,30 @@ def endpoint_of(url: str | None) -> Endpoint:
     return Endpoint.from_env()
 
 
-def tools_of(choice: str | None, *, allow_commands: bool) -> tuple[Tool, ...]:
+def tools_of(choice: str | None, *, allow_commands: bool, ask: Sequence[str] = ()) -> tuple[Tool, ...]:
     """The tools that the options name.
+
+    Args:
+        choice: What ``--tools`` says.
+        allow_commands: Whether one of them runs commands.
+        ask: The names of those whose calls need approval.
 
     Raises:
         click.UsageError: They name none that there are.
         ConfigError: The directory cannot be a workspace.
     """
+    found = _tools_of(choice, allow_commands=allow_commands)
+    names = [tool.name for tool in found]
+    for name in ask:
+        if name not in names:
+            there = ", ".join(names) or "none, without --tools"
+            raise click.UsageError(
+                f"--ask {one_line(name, 60)}: there is no such tool; the tools are: {there}"
+            )
+    return tuple(attrs.evolve(tool, needs_approval=True) if tool.name in ask else tool for tool in found)
+
+
+def _tools_of(choice: str | None, *, allow_commands: bool) -> tuple[Tool, ...]:
     if choice is None:
         if allow_commands:
             raise click.UsageError("--allow-commands needs --tools workspace:DIR: commands run in DIR.")

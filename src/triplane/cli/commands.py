@@ -112,7 +112,7 @@ def commands(ctx: click.Context) -> int:
     triplane doctor                what works at an endpoint, check by check
     triplane runs --ledger FILE    what was recorded; replay plays it again
 
-    Exit status: 0 for success, 1 for a failure, 2 for wrong usage, 130 after Ctrl-C.
+    Exit status: 0 for success, 1 for a failure, 2 for wrong usage, 3 for a run that waits for approval, 130 after Ctrl-C.
     """  # noqa: D301  # click wants the real character
     if ctx.invoked_subcommand is not None:
         return 0
@@ -369,6 +369,7 @@ def run(
     transport: TransportSetting,
     tools: str | None,
     allow_commands: bool,
+    ask: Sequence[str],
     instructions: str,
     json_wanted: bool,
     ledger: Path | None,
@@ -383,9 +384,10 @@ def run(
     triplane run --model m --url ws://127.0.0.1:8765/v1 "SAY 3 hello"
     git diff | triplane run --model gpt-5.5 --instructions "Review it." -
 
-    Exit status: 0 when the run completed, 1 when it failed, 130 after Ctrl-C.
+    Exit status: 0 when the run completed, 1 when it failed, 3 when it waits for approval, 130 after Ctrl-C.
     """  # noqa: D301  # click wants the real character
-    agent = Agent(model, instructions, tools_of(tools, allow_commands=allow_commands), transport=transport)
+    chosen = tools_of(tools, allow_commands=allow_commands, ask=ask)
+    agent = Agent(model, instructions, chosen, transport=transport)
     endpoint = endpoint_of(url)
     text = _read_prompt(prompt)
     screen = Screen([os.environ.get(KEY)])

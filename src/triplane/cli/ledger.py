@@ -37,7 +37,13 @@ if TYPE_CHECKING:
     from triplane.ledger import SqliteLedger
     from triplane.ledger.upkeep import RunSummary
 
-_STYLES: Final = {"completed": "green", "running": "cyan", "failed": "red", "interrupted": "yellow"}
+_STYLES: Final = {
+    "completed": "green",
+    "running": "cyan",
+    "failed": "red",
+    "interrupted": "yellow",
+    "parked": "magenta",
+}
 _BATCH: Final = 500
 _DAY: Final = 86_400
 
@@ -365,6 +371,7 @@ async def _replay(
             ended = {
                 "failed": f"the run failed ({one_line(state.reason)})",
                 "cancelled": "the run was cancelled",
+                "parked": "the run waits for approval: triplane resume takes it up",
             }
             screen.say(ended.get(state.status, "the run has not ended: here the log stops"))
         return 0

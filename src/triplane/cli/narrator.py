@@ -11,10 +11,13 @@ from triplane.cli.screen import Stream
 from triplane.cli.units import counted, seconds, size
 from triplane.cli.untrusted import one_line, plain
 from triplane.core.records import (
+    ApprovalAsked,
+    ApprovalGiven,
     ConnectionDropped,
     DifferencesFound,
     RequestSent,
     ResponseRetracted,
+    RunParked,
     RunResumed,
     StillWaiting,
     ToolFinished,
@@ -84,6 +87,14 @@ class Narrator:
                 yield from self._note(f"  [{number}] {one_line(event.name, 64)} {arguments}".rstrip())
             case ToolFinished():
                 yield from self._note(self._finished(event))
+            case ApprovalAsked():
+                yield from self._note(_asked(event))
+            case ApprovalGiven():
+                reason = f": {one_line(event.reason)}" if event.reason else ""
+                words = "approved" if event.approved else "denied"
+                yield from self._note(f"{words} {one_line(event.call_id, 80)}{reason}")
+            case RunParked():
+                yield from self._note(f"the run is parked until {counted(len(event.approvals), 'decision')}")
             case ConnectionDropped():
                 reason = one_line(event.reason) or "no reason given"
                 yield from self._note(f"lost connection {event.connection} ({event.code}: {reason})")
@@ -215,6 +226,13 @@ def _request(event: RequestSent) -> str:
         "warm": "on a warm lane",
     }[event.plan]
     return f"turn {event.turn}{again}: {counted(event.items, 'item')}, {size(event.size)} on {event.connection} ({what})"
+
+
+def _asked(event: ApprovalAsked) -> str:
+    where = "" if event.server_label is None else f" of the MCP server {one_line(event.server_label, 64)}"
+    why = f" ({one_line(event.note, _LONGEST_ARGUMENTS)})" if event.note else ""
+    call = f"{one_line(event.name, 64)} {one_line(event.arguments, _LONGEST_ARGUMENTS)}".rstrip()
+    return f"asks for approval of {one_line(event.call_id, 80)}: {call}{where}{why}"
 
 
 def _waiting(event: StillWaiting) -> str:

@@ -16,6 +16,7 @@ from triplane.cli.screen import Screen
 from triplane.engine.agent import Agent
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from triplane.core.transport import TransportSetting
@@ -32,6 +33,15 @@ if TYPE_CHECKING:
     help="The file that has the run's log.",
 )
 @click.option(
+    "--approve", metavar="CALL", multiple=True, help="Let this call run. May be given several times."
+)
+@click.option(
+    "--deny",
+    metavar="CALL[=REASON]",
+    multiple=True,
+    help="Never run this call; the model is told the reason. May be given several times.",
+)
+@click.option(
     "--allow-changes", is_flag=True, help="Go on although model, instructions, tools or settings are others."
 )
 def resume(
@@ -42,9 +52,12 @@ def resume(
     transport: TransportSetting,
     tools: str | None,
     allow_commands: bool,
+    ask: Sequence[str],
     instructions: str,
     json_wanted: bool,
     ledger: Path,
+    approve: Sequence[str],
+    deny: Sequence[str],
     allow_changes: bool,
 ) -> int:
     """Continue RUN from where its log ends, and show it from there on.
@@ -53,16 +66,23 @@ def resume(
     Nothing is done twice: a tool call that had started, and may have had its effect, is not made again, and the model
     is told so. Give the same options as before; if something else would be sent, it is refused with the difference.
 
+    Calls that wait for approval need a decision each, by --approve or --deny; without any, nothing is done, and what is
+    open is shown.
+
     \b
     triplane run --model gpt-5.5 --tools workspace:src --ledger runs.db "What is this?"
     triplane resume run_5d4a1c2f9b7e8a60d3c1b2a4 --model gpt-5.5 --tools workspace:src --ledger runs.db
+    triplane resume run_5d4a1c2f9b7e8a60d3c1b2a4 ... --approve call_1 --deny "call_2=Not that one."
 
-    Exit status: 0 when the run completed, 1 when it failed or cannot be resumed, 130 after Ctrl-C.
+    Exit status: 0 when the run completed, 1 when it failed or cannot be resumed, 3 when it waits for approval, 130 after
+    Ctrl-C.
     """  # noqa: D301  # click wants the real character
-    agent = Agent(model, instructions, tools_of(tools, allow_commands=allow_commands), transport=transport)
+    chosen = tools_of(tools, allow_commands=allow_commands, ask=ask)
+    agent = Agent(model, instructions, chosen, transport=transport)
     endpoint = endpoint_of(url)
     screen = Screen([os.environ.get(KEY)])
-    resumed = Resumed(run_id, allow_changes)
+    reasons = {call_id: reason for call_id, _, reason in (each.partition("=") for each in deny)}
+    resumed = Resumed(run_id, allow_changes, approve, reasons)
     return trio.run(
         partial(run_once, agent, None, endpoint, screen, as_json=json_wanted, ledger=ledger, resumed=resumed)
     )

@@ -89,7 +89,7 @@ class Ledger(Protocol):
         ...
 
     async def claim(self, run_id: str) -> ClaimedLog:
-        """Get the claim to a run that exists. A checkpoint.
+        """Get the claim to a run that exists. A checkpoint. One that was released in this store is free at once.
 
         Raises:
             ConfigError: The ledger has no such run.

@@ -171,6 +171,12 @@ class Driver:
         self._waits_for_decisions = waits_for_decisions
         try:
             return await self._drive()
+        except ApprovalRequired:
+            # Whoever hears of it may go on at once, in another process too.
+            self._feed.log.release()
+            with suppress(LedgerFailed):
+                await self._feed.log.durable()
+            raise
         finally:
             self._feed.leave()
             self._feed.log.release()

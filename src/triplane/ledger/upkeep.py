@@ -28,6 +28,13 @@ if TYPE_CHECKING:
 # How many records are verified at once.
 _BATCH = 2_000
 
+# What a run does last, not counting what may be said to it while it is parked.
+_LATEST_STEP = """
+    SELECT kind FROM records WHERE place >= ? AND place < ?
+    AND kind NOT IN ('approval_given', 'input_added', 'late_result_dropped')
+    ORDER BY place DESC LIMIT 1
+"""
+
 
 @attrs.frozen
 class RunSummary:
@@ -37,7 +44,8 @@ class RunSummary:
         run_id: The run.
         agent: The agent's name, empty if its first record is damaged.
         model: The model, likewise.
-        status: How it ended; ``"running"`` while somebody has the claim, else ``"interrupted"``.
+        status: How it ended; ``"parked"`` if it waits for a person's decision; ``"running"`` while somebody has the claim,
+            else ``"interrupted"``.
         began: Wall-clock seconds since 1970.
         updated: When its last record was appended.
         records: How many it has.
@@ -49,7 +57,7 @@ class RunSummary:
     run_id: str
     agent: str
     model: str
-    status: EndStatus | Literal["running", "interrupted"]
+    status: EndStatus | Literal["running", "interrupted", "parked"]
     began: float
     updated: float
     records: int
@@ -157,7 +165,7 @@ def _summary(connection: sqlite3.Connection, run: RunRow, now: float) -> RunSumm
         )
     }
     agent = model = ""
-    status: EndStatus | Literal["running", "interrupted"] = (
+    status: EndStatus | Literal["running", "interrupted", "parked"] = (
         "running" if is_claimed(run, now) else "interrupted"
     )
     updated = run.began
@@ -174,6 +182,9 @@ def _summary(connection: sqlite3.Connection, run: RunRow, now: float) -> RunSumm
             (last,) = unlink(previous, rows[-1:], run.records - 1)
             if isinstance(last.body, RunEnded):
                 status = last.body.status
+    if "run_parked" in counts and status in ("running", "interrupted"):
+        what = connection.execute(_LATEST_STEP, (base, base + 2**32)).fetchone()
+        status = "parked" if what == ("run_parked",) else status
     return RunSummary(
         run.run_id,
         agent,

@@ -278,6 +278,9 @@ async def one_at_a_time_has_the_claim(open_store: OpenStore) -> None:
             assert again.append(SAMPLE[3]).sequence == 3
             await again.durable()
             assert list(SAMPLE[:4]) == [record.body for record in await (await other.open(run_id)).read(-1)]
+            again.release()
+            # In the same store at once, without waiting.
+            assert (await ledger.claim(run_id)).token > again.token
 
 
 async def a_run_is_followed_from_any_place_to_its_end(open_store: OpenStore) -> None:
