@@ -7,6 +7,7 @@ from approving import CALLS, HOSTED, Shop, kinds, ledger_state, park, parked, re
 from resuming import add_cut_off
 
 import triplane
+from triplane.ledger.export import as_atif, as_input, as_line
 
 # Parked in a ledger.
 
@@ -222,3 +223,30 @@ async def test_the_answer_to_a_server_comes_with_the_outputs(bench, autojump_clo
         each["type"] for each in sent
     ]
     assert ["look 2", "pay 1"] == shop.done
+
+
+async def test_a_parked_run_is_exported_as_it_stands(bench, autojump_clock) -> None:
+    shop = Shop()
+    agent = shop.agent(settings=HOSTED)
+    async with bench() as b, b.engine.open_run(agent, f"APPROVE dice roll {{}}\n{CALLS}") as run:
+        roll, pay = sorted(await parked(run), key=lambda asked: asked.name, reverse=True)
+        waiting = run.log.records
+        run.deny(roll.call_id, "No games.")
+        run.approve(pay.call_id)
+        await run.wait()
+
+    assert ["message", "mcp_approval_request", "function_call", "function_call"] == [
+        item["type"] for item in as_input(waiting)
+    ]
+    trajectory = as_atif(waiting)
+    assert ["user", "agent"] == [step["source"] for step in trajectory["steps"]]
+    assert "parked" == trajectory["extra"]["status"]
+    assert {"pay", "roll"} == {asked["name"] for asked in trajectory["extra"]["approvals"]}
+    lines = [as_line(run.run_id, record) for record in waiting]
+    assert b'"type":"triplane.run_parked"' in lines[-1]
+
+    steps = as_atif(run.log.records)["steps"]
+    assert [("user", "Denied. No games.")] == [
+        (step["source"], step["message"]) for step in steps if "mcp_approval_response" in str(step)
+    ]
+    assert "approvals" not in as_atif(run.log.records)["extra"]

@@ -60,7 +60,10 @@ def check_known(record: Record) -> None:
 
 
 def as_input(records: Iterable[Record]) -> list[Item]:
-    """The conversation as input items: what a request would carry that continues it without a server's memory."""
+    """The conversation as input items: what a request would carry that continues it without a server's memory.
+
+    Of a run that waits for outputs or approvals it ends with the items that nobody has answered yet.
+    """
     return fold(records).history
 
 
@@ -85,6 +88,7 @@ def as_atif(records: Iterable[Record]) -> dict[str, Any]:
                 "completion_tokens": reducer.usage.output_tokens - usage.output_tokens,
                 "cached_tokens": reducer.usage.cached_tokens - usage.cached_tokens,
             }
+    waiting = reducer.approvals.open
     for number, step in enumerate(steps, 1):
         step["step_id"] = number
     return {
@@ -98,7 +102,11 @@ def as_atif(records: Iterable[Record]) -> dict[str, Any]:
             "total_cached_tokens": reducer.usage.cached_tokens,
             "total_steps": len(steps),
         },
-        "extra": {"status": reducer.status, "reason": reducer.reason},
+        "extra": {
+            "status": reducer.status,
+            "reason": reducer.reason,
+            **({"approvals": [attrs.asdict(asked) for asked in waiting]} if waiting else {}),
+        },
     }
 
 
@@ -115,6 +123,11 @@ def _add(
     if kind == "message" and role != "assistant":
         source = "user" if role == "user" else "system"
         steps.append({"timestamp": _time(at), "source": source, "message": _text(item.get("content"))})
+        return None
+    if kind == "mcp_approval_response":
+        said = "Approved." if item.get("approve") is True else f"Denied. {_text(item.get('reason'))}".rstrip()
+        step = {"timestamp": _time(at), "source": "user", "message": said, "extra": {"items": [dict(item)]}}
+        steps.append(step)
         return None
     call_id = item.get("call_id")
     if isinstance(call_id, str) and call_id in by_call and "output" in item:
