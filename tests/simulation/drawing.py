@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
     from .scenario import Fault, Lines, NetworkFault
 
-_TOOLS = ("look", "look", "write", "write", "put", "fail", "hang", "cut", "large", "nothing")
+_TOOLS = ("look", "look", "write", "write", "put", "fail", "hang", "cut", "large", "nothing", "risk")
 
 
 def draw(seed: int) -> Scenario:
@@ -136,7 +136,11 @@ def _call(rng: Random, child: str, *, depth: int) -> str:
     arguments = (
         rng.choice(('{"number": 1', "{}")) if rng.random() < 0.03 else f'{{"number": {rng.randint(0, 9)}}}'
     )
-    return f"CALL {tool} {arguments}"
+    return (
+        f"APPROVE dice {tool} {arguments}"
+        if tool == "risk" and depth == 0 and rng.random() < 0.2
+        else f"CALL {tool} {arguments}"
+    )
 
 
 def _ending(rng: Random) -> list[str]:

@@ -17,12 +17,13 @@
     server finds nothing wrong with a request.
 15. *tasks*: nothing runs on when the engine has been left.
 16. *cancel latency*: whoever is cancelled returns at once; leaving the engine takes `close_grace` at most.
-17. *ended*: every run's log says how it ended, cancelled ones included.
+17. *ended*: every run's log says how it ended, cancelled ones included, or that it is parked.
 18. *fairness*: who waited longer for a lane is served first, and nobody waits while a lane is free.
 19. *liveness*: everything ends, whatever the network does (19 and 20).
 22. *secrets*: no key in a log, in the journal or in an error.
 23. *errors*: what is raised is one of Triplane's errors; *receipt*: what its receipt says is true.
 24. *determinism*: the same scenario makes the same bytes; `test_simulation` holds them against each other.
+25. *approval*: a call that needs approval starts once a decision for it is durable, and no other.
 
 How much memory is used (21) is not looked at here.
 """

@@ -40,6 +40,11 @@ class WatchedLog:
         self._ledger.fresh.append((self, record))
         return record
 
+    def taken_up(self, claim: ClaimedMemoryLog) -> WatchedLog:
+        """Append by another claim from here on."""
+        self._log = claim
+        return self
+
     def is_as_appended(self) -> bool:
         """Whether every record is what it was."""
         return self._as_appended == list(map(_seen, self.records))
@@ -86,8 +91,8 @@ class WatchedLedger:
         return log
 
     async def claim(self, run_id: str) -> WatchedLog:
-        log = self.logs[run_id] = WatchedLog(await self._ledger.claim(run_id), self)
-        return log
+        claim = await self._ledger.claim(run_id)
+        return self.logs[run_id].taken_up(claim)
 
     async def open(self, run_id: str) -> WatchedLog:
         await self._ledger.open(run_id)

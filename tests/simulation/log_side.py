@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from triplane.core.records import (
+    ApprovalGiven,
     ConnectionDropped,
     FramesReceived,
     Record,
@@ -21,6 +22,7 @@ from triplane.core.records import (
 from triplane.core.reducer import RunReducer
 
 from .invariants import Broken, require
+from .people import needs_approval
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -108,6 +110,7 @@ class RunSide:
         self.sent: list[Sent] = []
         self.started: dict[str, Record] = {}
         self.finished: set[str] = set()
+        self.given: dict[str, Record] = {}
         self.hosted = False
         self.inherited: set[str] = set()
         self._server = server
@@ -137,7 +140,11 @@ class RunSide:
                 pending = [call.call_id for call in self.shadow.calls.pending]
                 require("at most once", call_id not in self.started, f"{call_id} starts again")
                 require("known call", call_id in pending, f"{call_id} starts, and {pending} wait")
+                self._may_start(body)
                 self.started[call_id] = record
+            case ApprovalGiven():
+                require("approval", body.call_id not in self.given, f"{body} after {self.given}")
+                self.given[body.call_id] = record
             case ToolFinished():
                 require("one output", body.call_id not in self.finished, f"{body.call_id} ends again")
                 self.finished.add(body.call_id)
@@ -151,9 +158,26 @@ class RunSide:
         elif isinstance(body, ConnectionDropped | RunEnded | ResponseRetracted):
             self._let_lane_go()
 
+    def _may_start(self, body: ToolStarted) -> None:
+        asked = self.shadow.approvals.asked.get(body.call_id)
+        require(
+            "approval",
+            asked or not needs_approval(body.name, body.arguments),
+            f"{body}, and nobody was asked",
+        )
+        if asked is not None:
+            given = self.given.get(body.call_id)
+            approved = given is not None and isinstance(given.body, ApprovalGiven) and given.body.approved
+            require("approval", approved, f"{body}, and what was decided is {given}")
+            durable = given is not None and given.sequence < self.log.durable_below
+            require("approval", durable, f"{body} before {given} is durable")
+
     def _asks(self, record: Record, body: RequestSent) -> None:
         shadow = self.shadow
         require("one output", not shadow.calls.pending, f"a request while {shadow.calls.pending} wait")
+        require(
+            "approval", not shadow.approvals.unanswered, f"a request while {shadow.approvals.unanswered} wait"
+        )
         if body.turn == shadow.turns:
             previous = self.sent[-1].body
             require("replay", self._retracted, f"{body} without having been retracted")
@@ -229,7 +253,8 @@ class RunSide:
 
     def at_the_end(self) -> None:
         """Nothing has changed, and the end is told."""
-        require("ended", self.shadow.is_over, f"the log of {self.label} has no end")
+        is_parked = self.shadow.status == "parked"
+        require("ended", self.shadow.is_over or is_parked, f"the log of {self.label} has no end")
         require("append only", self.log.is_as_appended(), f"records of {self.label} have changed")
         if self.driver is not None:
             same = self.driver._reducer.canonical() == self.shadow.canonical()

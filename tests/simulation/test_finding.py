@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import attrs
+import pytest
 import trio
 
 from triplane.core.continuation import LaneMemory, plan_turn
@@ -33,6 +34,14 @@ def test_it_finds_a_tool_that_runs_before_its_start_is_durable(monkeypatch) -> N
     monkeypatch.setattr("triplane.engine.tool_calls.ToolCalls.starting", starting)
 
     assert "write ahead" == simulate(Scenario(1, JOBS)).found.which
+
+
+@pytest.mark.parametrize("reader", ["none", "all"])
+def test_it_finds_a_call_that_nobody_approved(monkeypatch, reader) -> None:
+    scenario = Scenario(1, (Run(('CALL risk {"number": 3}', "SAY 1 well "), reader),))
+    monkeypatch.setattr("triplane.engine.approvals.asks_first", lambda *_: None)
+
+    assert "approval" == simulate(scenario).found.which
 
 
 def test_it_finds_a_tool_that_runs_twice(monkeypatch) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from .drawing import draw
-from .scenario import Lane, Run, Scenario
+from .scenario import FanOut, Lane, Run, Scenario
 from .seeds import FOUND
 from .shrinking import told
 from .world import simulate
@@ -58,6 +58,17 @@ def test_another_order_of_tasks_makes_other_bytes() -> None:
     jobs = tuple(Run(lines) for lines in programs)
 
     assert len({simulate(Scenario(seed, jobs)).digest for seed in range(4)}) > 1
+
+
+@pytest.mark.parametrize("reader", ["none", "all", "slow", "breaks"])
+def test_people_are_asked_and_it_goes_on(reader) -> None:
+    lines = ('CALL risk {"number": 4}', 'CALL risk {"number": 3}', 'CALL write {"number": 2}')
+    more = ("SAY 1 well ", 'APPROVE dice risk {"number": 5}', 'CALL risk {"number": 1}', "SAY 3 word ")
+    outcome = simulate(Scenario(1, (Run(lines + more, reader), Run(lines, "leaves"), FanOut((lines, more)))))
+
+    assert None is outcome.found
+    ends = sorted(end for _label, end in outcome.ends)
+    assert ["ApprovalRequired"] * 2 + ["completed"] == ends
 
 
 @pytest.mark.parametrize("reader", ["none", "all", "two", "slow", "breaks", "leaves"])

@@ -64,6 +64,14 @@ class Watch(trio.abc.Instrument):
             return run
 
         engine._new_run = watched
+        take_up = engine._take_up
+
+        async def watched_again(*args: object, **kwargs: object) -> triplane.Run:
+            run = await take_up(*args, **kwargs)
+            self._drivers[run.run_id] = run._driver
+            return run
+
+        engine._take_up = watched_again
 
     def after_task_step(self, task: trio.lowlevel.Task) -> None:
         self.steps += 1

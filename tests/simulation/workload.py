@@ -13,6 +13,7 @@ import trio
 import triplane
 from triplane.protocol import ModelSettings, ResponseCreate
 
+from . import people
 from .scenario import FanOut, Job, Lane, Run, WarmUp
 
 if TYPE_CHECKING:
@@ -94,7 +95,17 @@ async def large(number: int, context: triplane.ToolContext) -> str:
     return "x" * (number % 7) * 10_000
 
 
-TOOLS = (look, write, put, fail, hang, cut, large)
+@triplane.tool(
+    effect="read", needs_approval=lambda arguments: people.needs_approval("risk", orjson.dumps(arguments))
+)
+async def risk(number: int, context: triplane.ToolContext) -> str:
+    """Do something that a person may have to approve."""
+    HERE.get().effect(context)
+    await trio.lowlevel.checkpoint()
+    return f"risked {number}"
+
+
+TOOLS = (look, write, put, fail, hang, cut, large, risk)
 HELPER = triplane.Agent("m", "Help.", TOOLS, name="helper")
 AGENT = triplane.Agent("m", "Work.", (*TOOLS, HELPER.as_tool()))
 STORING = attrs.evolve(AGENT, store=True)
@@ -127,11 +138,13 @@ async def _run(world: World, label: str, job: Run) -> None:
     text = text_of(label, job.lines)
     with world.expecting(label):
         if job.reader == "none":
-            world.result(label, job.lines, await world.engine.run(agent, text))
+            world.result(label, job.lines, await people.run(world.engine, agent, text))
             return
         async with world.engine.open_run(agent, text) as run:
             shown: list[str] = []
             async with trio.open_nursery() as nursery:
+                if job.reader != "leaves" and any("risk" in line or "APPROVE" in line for line in job.lines):
+                    nursery.start_soon(people.watch, run)
                 for number in range(2 if job.reader == "two" else 1):
                     words = () if number else job.words
                     nursery.start_soon(_read, run, job.reader, shown, partial(_say, world, label, run, words))
@@ -240,7 +253,7 @@ def expected_text(lines: Lines, state: RunState) -> str | None:
     if len(tail) == 1:
         _, count, text = tail[0].split(" ", 2)
         return int(count) * text
-    if tail or last < 0:
+    if tail or last < 0 or any(line.startswith("APPROVE") for line in lines):
         return None
     calls = 1
     if lines[last].startswith("CALL"):

@@ -269,6 +269,9 @@ class Driver:
         """Run those of a turn's calls that may run now; if there are none, wait for what is to be decided."""
         runnable = self._approvals.sort(calls)
         if runnable:
+            if any(call.call_id in self._reducer.approvals.given for call in runnable):
+                # Nothing happens on the strength of a decision that might be forgotten.
+                await self._feed.log.durable()
             self._lease.reserve()
             await self._calls.run(runnable)
             self.forking.changed()
@@ -288,8 +291,6 @@ class Driver:
         if not self._waits_for_decisions and (error := self.approval_required()) is not None:
             raise error
         await self._approvals.decided()
-        # Before anything is done on the strength of it.
-        await self._feed.log.durable()
 
     def _limit(self, which: str, limit: int) -> LimitReached:
         return LimitReached(
