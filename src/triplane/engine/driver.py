@@ -171,15 +171,15 @@ class Driver:
         self._waits_for_decisions = waits_for_decisions
         try:
             return await self._drive()
-        except ApprovalRequired:
-            # Whoever hears of it may go on at once, in another process too.
-            self._feed.log.release()
-            with suppress(LedgerFailed):
-                await self._feed.log.durable()
-            raise
+        except ApprovalRequired as error:
+            parked = error
         finally:
             self._feed.leave()
             self._feed.log.release()
+        # Whoever hears of it may go on at once, in another process too.
+        with suppress(LedgerFailed):
+            await self._feed.log.durable()
+        raise parked
 
     async def _drive(self) -> RunState:
         if self._resumption is None:
