@@ -57,11 +57,19 @@ async def runs(endpoint: triplane.Endpoint) -> None:
                     case triplane.StillWaiting(phase=phase, round_trip=round_trip):
                         assert_type(phase, Literal["model_thinking", "socket_silent"])
                         assert_type(round_trip, float | None)
+                    case triplane.ApprovalAsked(call_id=call_id, server_label=label):
+                        assert_type(label, str | None)
+                        run.approve(call_id)
+                        run.deny(call_id, "Not that.")
                     case triplane.DifferencesFound(differences=differences):
                         assert_type(differences, tuple[dict[str, Any], ...])
                     case _:
                         pass
+            assert_type(run.approvals, tuple[triplane.ApprovalAsked, ...])
             assert_type(run.result.usage, triplane.RunUsage)
+        resumed = await engine.resume("run_1", agent, approve=["call_1"], deny={"call_2": "Not that."})
+        assert_type(resumed, triplane.RunState)
+        await engine.resume("run_1", agent, deny=["call_2"])
         async with engine.fan_out([agent], ["a"], ordered=True) as results:
             async for result in results:
                 assert_type(result.error, triplane.TriplaneError | None)
@@ -78,6 +86,8 @@ def errors(error: triplane.TriplaneError) -> None:
     match error:
         case triplane.ConnectFailed():
             assert_type(error.status, int | None)
+        case triplane.ApprovalRequired():
+            assert_type(error.approvals, tuple[triplane.ApprovalAsked, ...])
         case triplane.ServerError():
             assert_type(error.retry_after, float | None)
         case _:
