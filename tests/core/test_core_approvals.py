@@ -90,6 +90,25 @@ def test_a_call_that_has_its_outcome_waits_for_nobody() -> None:
     assert "waiting" == run.status
 
 
+def test_what_is_asked_during_a_call_holds_that_call() -> None:
+    of_child = ApprovalAsked("call_9", "pay", "{}", in_call="call_1")
+    of_childs_server = ApprovalAsked("mcpr_9", "roll", "{}", "dice", in_call="call_1")
+    log = (*BEGINNING, whole(LOOK), of_child, of_childs_server)
+    book = reduce(*log).approvals
+    assert {"call_1"} == book.held
+    assert not book.supports("call_1")
+
+    given = ApprovalGiven("call_9", approved=True)
+    half = reduce(*log, RunParked(("call_9", "mcpr_9")), given)
+    assert ("parked", {"call_1"}) == (half.status, half.approvals.held)
+    done = reduce(*log, RunParked(("call_9", "mcpr_9")), given, ApprovalGiven("mcpr_9", approved=False))
+    assert ("tools", set()) == (done.status, done.approvals.held)
+    assert done.approvals.supports("call_1")
+    assert done.approvals.supports("call_9")
+    # Whatever becomes of the call, nobody is asked about what happened during it any more.
+    assert () == reduce(*log, *ran()).approvals.open
+
+
 def test_the_server_is_answered_after_the_outputs_and_before_what_was_added() -> None:
     log = (*BEGINNING, whole(request(), LOOK))
     run = reduce(*log, ROLL, InputAdded((user("More."),)), *ran())

@@ -222,6 +222,8 @@ BODIES = st.one_of(
         st.just("look"),
         st.sampled_from(["{}", ""]),
         st.sampled_from([None, "dice"]),
+        st.just(""),
+        st.sampled_from([None, None, "call_2"]),
     ),
     st.builds(ApprovalGiven, st.sampled_from(["call_1", "mcpr_1", "call_2"]), st.booleans()),
     st.just(RunParked(("call_1",))),

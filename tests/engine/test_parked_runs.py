@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+
+import attrs
 import pytest
 from approving import CALLS, HOSTED, Shop, kinds, ledger_state, park, parked, requests, told
 from resuming import add_cut_off
 
 import triplane
 from triplane.ledger.export import as_atif, as_input, as_line
+from triplane.testing import crash_at_every_step
 
 # Parked in a ledger.
 
@@ -163,21 +167,70 @@ async def test_in_a_fan_out_the_others_go_on(bench, autojump_clock) -> None:
     assert (0, 3) == (b.engine.statistics().runs_active, b.engine.statistics().runs_finished)
 
 
-async def test_an_agent_as_a_tool_that_reaches_an_approval(bench, autojump_clock) -> None:
-    """The child is parked by itself; the parent is told, and goes on."""
+QUESTION = 'CALL clerk {"question": "CALL pay {\\"amount\\": 1}"}\nCALL look {"amount": 2}'
+
+
+@pytest.mark.parametrize("approve", [True, False])
+async def test_what_an_agent_as_a_tool_asks_its_parent_asks(bench, autojump_clock, approve) -> None:
+    """Both are parked, and the parent goes on with the child once it is decided, each effect once."""
     shop = Shop()
     ledger = triplane.MemoryLedger()
-    child = shop.agent(name="clerk")
-    parent = triplane.Agent("m", tools=[child.as_tool()])
+    parent = triplane.Agent("m", tools=[shop.agent(name="clerk").as_tool(), shop.look])
     async with bench(ledger=ledger) as b:
-        result = await b.engine.run(parent, 'CALL clerk {"question": "CALL pay {\\"amount\\": 1}"}')
-        _, child_run = ledger.logs
-        kind, output = told(result)["clerk"]
-        assert "failed" == kind
-        assert f"run {child_run} is parked" in output
-        (asked,) = ledger_state(ledger, child_run).approvals
-        assert "completed" == (await b.engine.resume(child_run, child, approve=[asked.call_id])).status
-    assert ["pay 1"] == shop.done
+        waiting = await park(b.engine, parent, QUESTION)
+        assert ["look 2"] == shop.done
+        parent_run, child_run = ledger.logs
+        assert parent_run == waiting.run_id
+        (asked,) = waiting.approvals
+        (of_child,) = ledger_state(ledger, child_run).approvals
+        started = [each.body for each in ledger.logs[parent_run].records if kinds([each]) == ["tool_started"]]
+        (call,) = [each for each in started if each.name == "clerk"]
+        assert attrs.evolve(of_child, in_call=call.call_id) == asked
+        with pytest.raises(triplane.ApprovalRequired):
+            await b.engine.resume(parent_run, parent)
+    async with bench(ledger=ledger) as b:
+        decision = {"approve": [asked.call_id]} if approve else {"deny": {asked.call_id: "No."}}
+        result = await b.engine.resume(parent_run, parent, **decision)
+
+    assert "completed" == result.status
+    assert (["look 2", "pay 1"] if approve else ["look 2"]) == shop.done
+    assert ("ok", 'RESULT: "paid 1"') == told(result)["clerk"] or not approve
+    assert "not approved. The reason: No." in told(result)["clerk"][1] or approve
+    assert "completed" == ledger_state(ledger, child_run).status
+    assert result == ledger_state(ledger, parent_run)
+
+
+async def test_generations_of_agents_ask_as_often_as_they_have_to(bench, autojump_clock) -> None:
+    shop = Shop()
+    child = triplane.Agent("m", tools=[shop.agent(name="clerk").as_tool()], name="manager")
+    parent = triplane.Agent("m", tools=[child.as_tool(), shop.pay])
+    inner = json.dumps({"question": 'CALL pay {"amount": 1}\nSAY 1 next\nCALL pay {"amount": 2}'})
+    text = f'CALL manager {json.dumps({"question": f"CALL clerk {inner}"})}\nCALL pay {{"amount": 3}}'
+    async with bench() as b, b.engine.open_run(parent, text) as run:
+        seen: list[str] = []
+        async for event in run:
+            if isinstance(event, triplane.RunParked):
+                for asked in run.approvals:
+                    seen.append(asked.arguments)
+                    run.approve(asked.call_id)
+        assert "completed" == run.result.status
+
+    assert ['{"amount": 1}', '{"amount": 2}', '{"amount": 3}'] == sorted(seen)
+    assert ["pay 1", "pay 2", "pay 3"] == sorted(shop.done)
+
+
+async def test_parent_and_child_may_die_at_any_moment(autojump_clock) -> None:
+    shops: list[Shop] = []
+
+    def make() -> triplane.Agent:
+        shops.append(Shop())
+        return triplane.Agent("m", tools=[shops[-1].agent(name="clerk").as_tool()])
+
+    report = await crash_at_every_step(make, QUESTION.partition("\n")[0])
+
+    report.check()
+    assert {0, 1} >= {shop.done.count("pay 1") for shop in shops}
+    assert len([shop for shop in shops if not shop.done]) <= 1
 
 
 async def test_a_call_of_an_agent_can_wait_too(bench, autojump_clock) -> None:

@@ -71,6 +71,9 @@ SCENARIOS = {
     "approval": Scenario(
         ('CALL spend {"n": 1}\nCALL pay {"n": 2}\nCALL waste {"n": 3}\nAPPROVE dice roll {}',)
     ),
+    "approval inside of an agent": Scenario(
+        ('CALL ask {"question": "CALL spend {\\"n\\": 1}"}\nCALL pay {"n": 2}',)
+    ),
     "long outputs": Scenario(('CALL long {"n": 200000}\nSAY 1 next\nCALL pay {"n": 1}',)),
 }
 
@@ -143,7 +146,7 @@ def make_agent(place: Place) -> triplane.Agent:
         did(context)
         return f"wasted {n}"
 
-    child = triplane.Agent("directive", "A child.", [pay], name="ask")
+    child = triplane.Agent("directive", "A child.", [pay, spend], name="ask")
     tools = [pay, put, look, long, spend, waste, child.as_tool(name="ask")]
     return triplane.Agent("directive", "Be careful.", tools)
 

@@ -138,7 +138,8 @@ class RunSide:
             case ToolStarted():
                 call_id = body.call_id
                 pending = [call.call_id for call in self.shadow.calls.pending]
-                require("at most once", call_id not in self.started, f"{call_id} starts again")
+                may_repeat = call_id not in self.started or body.effect == "idempotent"
+                require("at most once", may_repeat, f"{call_id} starts again")
                 require("known call", call_id in pending, f"{call_id} starts, and {pending} wait")
                 self._may_start(body)
                 self.started[call_id] = record

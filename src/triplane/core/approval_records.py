@@ -19,6 +19,8 @@ class ApprovalAsked(Entry):
         arguments: The arguments as the model wrote them.
         server_label: The MCP server that the model's server would call, None for a tool of the agent's own.
         note: Why it is asked about, where that is not by itself clear; else empty.
+        in_call: The call during which it is asked, where that call runs another agent, whose run is parked; None for a
+            call of this run itself.
     """
 
     type: ClassVar[str] = "triplane.approval_asked"
@@ -27,6 +29,7 @@ class ApprovalAsked(Entry):
     arguments: str
     server_label: str | None = None
     note: str = ""
+    in_call: str | None = None
 
 
 @attrs.frozen(repr=False)

@@ -43,6 +43,15 @@ class Approvals:
         return tuple(asked for id_, asked in self.asked.items() if id_ not in self.given and id_ not in done)
 
     @property
+    def held(self) -> set[str]:
+        """The calls that run other agents which wait for a decision."""
+        return {asked.in_call for asked in self.open if asked.in_call is not None}
+
+    def supports(self, call_id: str) -> bool:
+        """Whether something was decided about a call, or during it."""
+        return any(call_id in (id_, self.asked[id_].in_call) for id_ in self.given)
+
+    @property
     def unanswered(self) -> list[ApprovalAsked]:
         """What the server asks in the turn, and is not decided. It need not have been recorded as asked."""
         return [question for question in self._batch if self.decision(question) is None]
@@ -73,10 +82,10 @@ class Approvals:
         return waited and not self.unanswered
 
     def finish(self, call_id: str) -> None:
-        """A call has its outcome, and needs no decision any more."""
-        asked = self.asked.get(call_id)
-        if asked is not None and asked.server_label is None:
-            self._finished.add(call_id)
+        """A call has its outcome, and needs no decision any more, nor does what was asked during it."""
+        for id_, asked in self.asked.items():
+            if call_id == (asked.in_call or (id_ if asked.server_label is None else None)):
+                self._finished.add(id_)
 
     def take(self, questions: list[ApprovalAsked]) -> bool:
         """The turn is over, and this is what the server asks. Whether the run has to wait for any of it."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import orjson
 
-from triplane.core.errors import ConfigError
+from triplane.core.errors import ApprovalRequired, ConfigError
 from triplane.core.identity import parts_of
 from triplane.core.options import AmbiguousSends, RunLimits, one_of
 from triplane.core.retry import has_server_effects
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from triplane.core.continuation import Plan
+    from triplane.core.records import ApprovalGiven
 
 
 def _check_text(_instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
@@ -196,13 +197,28 @@ class Agent:
             name: The tool's name, by default the agent's.
             description: What the model is told about it.
             timeout: Seconds the whole child run may take.
-            needs_approval: See `ToolOptions`. A call of the child's that needs approval is another matter: the child is
-                parked, and this call fails, with a message that names the child's run.
+            needs_approval: See `ToolOptions`. A call of the child's that needs approval is another matter: both runs are
+                parked, the parent asks what the child asks, and goes on with it once that is decided.
         """
 
         async def ask(question: str, context: ToolContext) -> str:
-            state = await context.engine.run(self, question, run_id=f"run_{context.idempotency_key}")
-            return str(state.text)
+            run_id = f"run_{context.idempotency_key}"
+            decisions: Sequence[ApprovalGiven] = ()
+            while True:
+                try:
+                    if decisions:
+                        approve = [given.call_id for given in decisions if given.approved]
+                        deny = {given.call_id: given.reason for given in decisions if not given.approved}
+                        state = await context.engine.resume(run_id, self, approve=approve, deny=deny)
+                    else:
+                        state = await context.engine.run(self, question, run_id=run_id)
+                except ApprovalRequired as parked:
+                    decided = context.ask(parked.approvals)
+                    if decided is None:
+                        return str(parked)
+                    decisions = decided
+                else:
+                    return str(state.text)
 
         made = tool(
             name=name or self.name,

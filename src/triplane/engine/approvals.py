@@ -70,7 +70,12 @@ class Approvals:
         for question in book.unanswered:
             if question.call_id not in book.asked:
                 self._record(question)
-        free = [call for call in calls if call.call_id not in book.asked or self._is_begun(call)]
+        held = book.held
+        free = [
+            call
+            for call in calls
+            if self._is_begun(call) or (call.call_id not in book.asked and call.call_id not in held)
+        ]
         if free or book.open:
             return free
         approved = []

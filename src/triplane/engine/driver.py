@@ -269,7 +269,7 @@ class Driver:
         """Run those of a turn's calls that may run now; if there are none, wait for what is to be decided."""
         runnable = self._approvals.sort(calls)
         if runnable:
-            if any(call.call_id in self._reducer.approvals.given for call in runnable):
+            if any(self._reducer.approvals.supports(call.call_id) for call in runnable):
                 # Nothing happens on the strength of a decision that might be forgotten.
                 await self._feed.log.durable()
             self._lease.reserve()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, final
 
+import attrs
+
 from triplane.core.errors import LimitReached, Receipt, RunFailed
 from triplane.core.outcome import ToolOutcome
 from triplane.core.records import (
@@ -29,12 +31,12 @@ from triplane.tools.approval import asks_first
 from .background import open_background
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+    from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 
     import trio
 
     from triplane.core.outcome import ToolCall
-    from triplane.core.records import Body, FramesReceived
+    from triplane.core.records import ApprovalAsked, ApprovalGiven, Body, FramesReceived
     from triplane.core.reducer import RunReducer
     from triplane.core.store import ClaimedLog
     from triplane.tools import AgentRunner, Progress, Tool, Workbench
@@ -76,7 +78,11 @@ class ToolCalls:
         self._run = run
         self._record = record
         self._log = log
-        self._setting = Setting(run_id=log.run_id, engine=runner, observer=self, workbench=workbench)
+        self._setting = Setting(
+            run_id=log.run_id, engine=runner, observer=self, workbench=workbench, ask=self.ask
+        )
+        # The calls of agents whose runs are parked, until they have ended without an outcome.
+        self._parked: set[str] = set()
         self._policy = FailurePolicy(agent.on_error, agent.siblings)
         self._nursery: trio.Nursery | None = None
         # What started early and has not been claimed by its response, or by the one in its place.
@@ -166,6 +172,7 @@ class ToolCalls:
                 workbench=self._setting.workbench,
                 policy=self._policy,
                 begun=begun,
+                ask=self.ask,
             )
         except ToolFailedError as failure:
             raise self._failed(failure) from failure.__cause__
@@ -184,7 +191,8 @@ class ToolCalls:
             tool = tools.get(call.name)
             if tool is None or (tool.siblings or self._agent.siblings) != "cancel":
                 continue
-            if call.call_id in started and calls.outcomes[call.call_id].kind in ("failed", "timed_out"):
+            outcome = calls.outcomes.get(call.call_id)
+            if call.call_id in started and outcome is not None and outcome.kind in ("failed", "timed_out"):
                 for other in calls.pending:
                     self.finished(other, ToolOutcome("cancelled", results.sibling_failed(call.name)))
 
@@ -214,8 +222,30 @@ class ToolCalls:
             )
         )
 
+    def ask(self, call: ToolCall, questions: Sequence[ApprovalAsked]) -> Sequence[ApprovalGiven] | None:
+        """Ask a person what the run of another agent asks, for a call that runs it. Not a checkpoint.
+
+        Returns:
+            What was decided; None if something is open. Then the call is over without an outcome, and is made again
+            once that is decided.
+        """
+        book = self._run.approvals
+        for question in questions:
+            if question.call_id not in book.asked:
+                self._record(attrs.evolve(question, in_call=call.call_id))
+        decisions = [given for question in questions if (given := book.decision(question)) is not None]
+        if len(decisions) == len(questions):
+            return decisions
+        self._parked.add(call.call_id)
+        return None
+
     def finished(self, call: ToolCall, outcome: ToolOutcome) -> None:
-        """Record a call's outcome."""
+        """Record a call's outcome, if it has one."""
+        if call.call_id in self._parked:
+            self._parked.discard(call.call_id)
+            # Where nothing was asked for it, all that its agent asks has the ids of what others have asked.
+            if any(asked.in_call == call.call_id for asked in self._run.approvals.asked.values()):
+                return
         self._record(ToolFinished(call.call_id, call.name, outcome))
 
     def dropped(self, call: ToolCall, seconds: float) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, final
 
 import attrs
@@ -14,7 +15,7 @@ from triplane.core.outcome import ToolOutcome
 
 from . import results
 from .arguments import InvalidArgumentsError
-from .context import AgentRunner, ToolContext, call_deadline
+from .context import AgentRunner, AskFor, ToolContext, ask_nobody, call_deadline
 from .kinds import Production, WrongPieceError
 from .output import CallOutput, NotTextError
 from .progress import ProgressMeter
@@ -79,12 +80,14 @@ class Setting:
         engine: What a tool's context runs other agents on.
         observer: Told what is queued, what starts and what ended.
         workbench: What they share with the calls of other runs.
+        ask: Asks a person what the run of another agent asks, on behalf of a call; see `ToolContext`.
     """
 
     run_id: str
     engine: AgentRunner
     observer: Observer
     workbench: Workbench
+    ask: AskFor = ask_nobody
 
     @property
     def artifacts(self) -> ArtifactStore | None:
@@ -275,6 +278,7 @@ class CallRun:
                 attempt=self._attempts,
                 artifacts=self._setting.artifacts,
                 report=meter.report,
+                ask=partial(self._setting.ask, self.call),
             )
             given = arguments
             if tool.arguments.context is not None:

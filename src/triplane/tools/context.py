@@ -5,13 +5,18 @@ from __future__ import annotations
 import contextvars
 import logging
 import math
-from collections.abc import Callable
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
 import trio
 
 from triplane.core.artifacts import ArtifactStore
+from triplane.core.records import ApprovalAsked, ApprovalGiven
+
+if TYPE_CHECKING:
+    from triplane.core.outcome import ToolCall
 
 # When the call that this task works for is cut off. For helpers that the call has not been handed to.
 call_deadline: contextvars.ContextVar[float] = contextvars.ContextVar(
@@ -28,6 +33,18 @@ class AgentRunner(Protocol):
         """Run `agent` on `run_input` to its end and return the result; go on with the run of that id if there is one."""
         ...
 
+    async def resume(
+        self,
+        run_id: str,
+        agent: Any,
+        /,
+        *,
+        approve: Iterable[str] = (),
+        deny: Mapping[str, str] | Iterable[str] = (),
+    ) -> Any:
+        """Go on with a parked run, with what was decided."""
+        ...
+
 
 @attrs.frozen
 class Progress:
@@ -42,6 +59,33 @@ class Progress:
     message: str = ""
     done: float | None = None
     total: float | None = None
+
+
+class Ask(Protocol):
+    """Asks a person what the run of another agent asks."""
+
+    def __call__(self, questions: Sequence[ApprovalAsked], /) -> Sequence[ApprovalGiven] | None:
+        """What was decided, one decision for each question, or None if something is open.
+
+        Then the tool returns at once: its call has no outcome yet, and is made again when that is decided.
+        """
+        ...
+
+
+class AskFor(Protocol):
+    """An `Ask` for any call."""
+
+    def __call__(
+        self, call: ToolCall, questions: Sequence[ApprovalAsked], /
+    ) -> Sequence[ApprovalGiven] | None:
+        """See `Ask`."""
+        ...
+
+
+def ask_nobody(call: object, questions: Sequence[ApprovalAsked], /) -> Sequence[ApprovalGiven]:
+    """What is decided where nobody can be asked."""
+    del call
+    return [ApprovalGiven(question.call_id, approved=False) for question in questions]
 
 
 def _unheard(_progress: Progress) -> None:
@@ -64,6 +108,7 @@ class ToolContext:
         engine: Runs another agent, as a child of this call: cancelling the call cancels it.
         attempt: 1 for the first; see `ToolOptions.retries`.
         artifacts: Where long outputs of the run are kept, None if the ledger has no place for them.
+        ask: Asks a person what another agent's run asks. For tools that are agents, see `Agent.as_tool`.
     """
 
     run_id: str
@@ -74,6 +119,7 @@ class ToolContext:
     engine: AgentRunner
     attempt: int = 1
     artifacts: ArtifactStore | None = None
+    ask: Ask = attrs.field(default=partial(ask_nobody, None), repr=False, eq=False)
     report: Callable[[Progress], object] = attrs.field(default=_unheard, repr=False, eq=False)
 
     def seconds_left(self) -> float:

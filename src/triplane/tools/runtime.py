@@ -8,6 +8,7 @@ import trio
 
 from . import results
 from .call_run import CallRun, Observer, Setting
+from .context import AskFor, ask_nobody
 from .options import FailurePolicy
 from .workbench import Workbench
 
@@ -46,6 +47,7 @@ async def run_calls(
     workbench: Workbench | None = None,
     policy: FailurePolicy = _REPORTED,
     begun: Mapping[str, CallRun] | None = None,
+    ask: AskFor = ask_nobody,
 ) -> tuple[ToolOutcome, ...]:
     """Run `calls`, all at once, and return their outcomes in the same order.
 
@@ -64,6 +66,7 @@ async def run_calls(
         workbench: What the calls share with those of other runs. Default: nothing.
         policy: What a failed call does where its tool does not say.
         begun: Calls that run already, in tasks of somebody else's, by their ids. They are waited for.
+        ask: See `Setting`.
 
     Raises:
         ToolFailedError: A call failed, and its tool or `policy` says ``on_error="raise"``. All calls have their
@@ -75,7 +78,9 @@ async def run_calls(
     Cancellation: cancels every call that has not ended; the observer is told of each before `trio.Cancelled`
     is raised. An outcome that the observer was told is final. Checkpoints: always.
     """
-    setting = Setting(run_id=run_id, engine=engine, observer=observer, workbench=workbench or Workbench())
+    setting = Setting(
+        run_id=run_id, engine=engine, observer=observer, workbench=workbench or Workbench(), ask=ask
+    )
     begun = {} if begun is None else begun
     is_alone = len(calls) == 1
     runs = [begun.get(call.call_id) or CallRun(call, tools, setting, is_alone=is_alone) for call in calls]
