@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tool_bench import Recorder, call, run_all, run_one, steady
 
+from triplane.core.answers import answers_of
 from triplane.core.outcome import ToolCall
 from triplane.ledger import FileArtifacts
 from triplane.tools import File, Image, Workbench, read_artifact_tool, tool
@@ -60,7 +61,7 @@ async def test_parts(value: Any, parts: Any, words: str) -> None:
     assert outcome.kind == "ok"
     assert list(outcome.content or ()) == parts
     assert outcome.output == words
-    answer = ToolCall("c1", "give", "{}").answer(outcome.answer)
+    (answer,) = answers_of([(ToolCall("c1", "give", "{}"), outcome)])
     assert answer["output"] == parts
 
 

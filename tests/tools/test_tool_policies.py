@@ -447,7 +447,7 @@ class TestMethods:
         ({"max_artifact": -1}, "max_artifact of tool 'f' is -1; give bytes, at least 0"),
         ({"retry_delay": -1}, "retry_delay of tool 'f' is -1; give seconds, at least 0"),
         ({"error_text": 3}, "error_text of tool 'f' is 3; give a sentence, or a function"),
-        ({"tiemout": 3}, "tool 'f' has no option 'tiemout'; the options are: early, "),
+        ({"tiemout": 3}, "tool 'f' has no option 'tiemout'; the options are: async_, defer_loading, early, "),
     ],
 )  # fmt: skip
 def test_options_that_make_no_sense(options: Any, words: str) -> None:

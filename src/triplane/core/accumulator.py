@@ -23,13 +23,13 @@ import attrs
 from triplane.protocol import ErrorDetail, normalise_error
 
 from .by_class import ByClass
+from .call_items import call_of
 from .canonical import canonical_json
 from .differences import Difference
 from .folds import FOLDS, Fold
 from .item_builder import PartialImage
-from .items import is_cut_off, text_of
+from .items import text_of
 from .numbering import Irregularity
-from .outcome import ToolCall
 from .output_builder import OutputBuilder
 from .records import Item, UndecodableFrame
 
@@ -44,6 +44,8 @@ if TYPE_CHECKING:
         ResponseQueued,
         ServerEvent,
     )
+
+    from .outcome import ToolCall
 
     TerminalEvent = ResponseCompleted | ResponseIncomplete | ResponseFailed
     LifecycleEvent = ResponseCreated | ResponseQueued | ResponseInProgress | TerminalEvent
@@ -165,10 +167,10 @@ class ResponseAccumulator:
         return self.built.output()
 
     def calls(self) -> list[ToolCall]:
-        """The finished tool calls that a function can answer, in output order, each call id once."""
+        """The finished calls of the client's tools, in output order, each call id once."""
         found: dict[str, ToolCall] = {}
         for item in self.built.finished():
-            call = _as_call(item)
+            call = call_of(item)
             if call is not None:
                 found.setdefault(call.call_id, call)
         return list(found.values())
@@ -304,28 +306,6 @@ class ResponseAccumulator:
                 Irregularity("foreign", event.type, own or "", str(identity))
             )
         return is_foreign
-
-
-def _as_call(item: Item) -> ToolCall | None:
-    kind = item.get("type")
-    if kind == "function_call":
-        text = item.get("arguments")
-    elif kind == "custom_tool_call":
-        text = item.get("input")
-    else:
-        return None
-    call_id, name = item.get("call_id"), item.get("name")
-    if not (isinstance(call_id, str) and isinstance(name, str) and isinstance(text, str)) or is_cut_off(item):
-        return None
-    namespace, caller = item.get("namespace"), item.get("caller")
-    return ToolCall(
-        call_id,
-        name,
-        text,
-        kind,
-        namespace=namespace if isinstance(namespace, str) else None,
-        caller=caller if isinstance(caller, dict) else None,
-    )
 
 
 OUTPUT_FOLDS: Final = ByClass[Fold | None](FOLDS, None)

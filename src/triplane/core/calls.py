@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from .answers import answers_of
 from .errors import Effect
 
 if TYPE_CHECKING:
@@ -111,14 +112,14 @@ class Calls:
         batch, self._batch = self._batch, []
         for call in batch:
             self._count_failure(call)
-        return [call.answer(self.outcomes[call.call_id].answer) for call in batch]
+        return answers_of((call, self.outcomes[call.call_id]) for call in batch)
 
     def _count_failure(self, call: ToolCall) -> None:
         if call.call_id in self._counted:
             return
         self._counted.add(call.call_id)
         outcome = self.outcomes[call.call_id]
-        key = (call.name, call.arguments)
+        key = (call.full_name, call.arguments)
         if outcome.succeeded:
             self._failures.pop(key, None)
         elif outcome.kind in ("failed", "timed_out"):

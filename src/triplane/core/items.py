@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from .outcome import CallKind
     from .records import Item
 
 # Calls that the client runs, and the items that answer them (openai-python 3.52.0). The pairs share a ``call_id``.
-CLIENT_CALLS: Final = {
+CLIENT_CALLS: Final[dict[CallKind, str]] = {
     "function_call": "function_call_output",
     "custom_tool_call": "custom_tool_call_output",
     "computer_call": "computer_call_output",
@@ -22,7 +23,7 @@ CLIENT_CALLS: Final = {
     "apply_patch_call": "apply_patch_call_output",
     "tool_search_call": "tool_search_output",
 }
-_CALL_OF_ANSWER: Final = {answer: call for call, answer in CLIENT_CALLS.items()}
+_CALL_OF_ANSWER: Final[dict[str, str]] = {answer: call for call, answer in CLIENT_CALLS.items()}
 # What else only a client sends, besides messages.
 _FROM_CLIENT: Final = frozenset(
     {*_CALL_OF_ANSWER, "mcp_approval_response", "configuration_update", "compaction_trigger"}

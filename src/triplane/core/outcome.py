@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import attrs
 
 EffectClass = Literal["read", "idempotent", "write"]
 OutcomeKind = Literal["ok", "failed", "timed_out", "truncated", "denied", "cancelled", "interrupted"]
+# The types of the items by which a model calls what the client runs.
+CallKind = Literal[
+    "function_call",
+    "custom_tool_call",
+    "computer_call",
+    "shell_call",
+    "local_shell_call",
+    "apply_patch_call",
+    "tool_search_call",
+]
 FailureReason = Literal["unknown_tool", "invalid_arguments", "exception", "invalid_result"]
 
 
@@ -18,35 +28,32 @@ class ToolCall:
 
     Attributes:
         call_id: The id that pairs the call with its output; unique in a run.
-        name: The tool's name as the model wrote it; it may name no tool at all.
-        arguments: The arguments as the model wrote them: JSON text, perhaps malformed.
+        name: The tool's name as the model wrote it; it may name no tool at all. For kinds of calls that name none, the
+            type of their tool, such as ``"shell"``.
+        arguments: The arguments as the model wrote them: JSON text, perhaps malformed; for a custom tool free text. For
+            kinds of calls that have none, what is to be done, as JSON text.
         kind: The wire type of the call item.
         namespace: The group of tools that the name is from, None if the call named none.
         caller: Who made the call, as wire data: the model or a program of its. None if it does not say.
+        is_async: Whether the model goes on without waiting for the output, which any later request may carry.
     """
 
     call_id: str
     name: str
     arguments: str
-    kind: Literal["function_call", "custom_tool_call"] = "function_call"
+    kind: CallKind = "function_call"
     namespace: str | None = attrs.field(default=None, kw_only=True)
     caller: Mapping[str, Any] | None = attrs.field(default=None, kw_only=True, eq=False)
+    is_async: bool = attrs.field(default=False, kw_only=True)
 
-    def answer(self, output: str | Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        """The item that answers the call, as wire data.
+    @property
+    def full_name(self) -> str:
+        """What tells its tool from all others: the name, behind that of its namespace and a dot if it has one.
 
-        Who made it and in which namespace goes back with the answer (openai-python 3.52.0).
-
-        Args:
-            output: Text, or a list of ``input_text``, ``input_image`` and ``input_file`` parts.
+        A tool without a namespace that was loaded by a search comes back in one of its own name (OpenAI tool search
+        guide).
         """
-        said = output if isinstance(output, str) else list(output)
-        answer: dict[str, Any] = {"type": f"{self.kind}_output", "call_id": self.call_id, "output": said}
-        if self.namespace is not None and self.kind == "function_call":
-            answer["namespace"] = self.namespace
-        if self.caller is not None:
-            answer["caller"] = self.caller
-        return answer
+        return self.name if self.namespace in (None, self.name) else f"{self.namespace}.{self.name}"
 
 
 @attrs.frozen
@@ -66,8 +73,9 @@ class ToolOutcome:
         queue_seconds: How long it had waited for others before it ran.
         attempts: How often its code was started.
         artifact: Where more of the output is kept than the model was given, else None; see `ArtifactStore`.
-        content: What the model is given instead of `output` if that is more than text: parts as wire data, images and
-            files among them. `output` then says the same in words.
+        content: What the model is given instead of `output` if that is more than text: parts as wire data, such as images
+            and files, what each command of a shell call did, or the tools that were found. `output` then says the same
+            in words.
     """
 
     kind: OutcomeKind

@@ -146,9 +146,16 @@ def _may_act(tools: object) -> bool:
             if kind == "namespace":
                 if _may_act(tool.get("tools")):
                     return True
+            elif kind == "shell" and _is_local(tool.get("environment")):
+                continue
             elif not (isinstance(kind, str) and kind.startswith(_HARMLESS_TOOLS)):
                 return True
     return False
+
+
+def _is_local(environment: object) -> bool:
+    """Whether a shell is the client's own."""
+    return isinstance(environment, dict) and environment.get("type") == "local"
 
 
 def may_replay(

@@ -17,7 +17,7 @@ from triplane.core.retry import has_server_effects
 from triplane.core.transport import TransportSetting
 from triplane.net.endpoint import Endpoint, check_transport
 from triplane.protocol import ModelSettings, to_wire
-from triplane.tools import Tool, ToolContext, ToolMethod, by_name, tool
+from triplane.tools import Tool, ToolContext, ToolMethod, by_name, check_together, definitions, tool
 from triplane.tools.options import NeedsApproval, OnError, Siblings
 
 if TYPE_CHECKING:
@@ -51,7 +51,8 @@ def _check_tools(_instance: object, _attribute: attrs.Attribute[Any], value: tup
         if not isinstance(each, Tool) and not isinstance(each, ToolMethod):
             name = getattr(each, "__name__", None) or repr(each)
             raise ConfigError(f"an agent's tools are made with @triplane.tool; {name} was not")
-    by_name(value)  # type: ignore[arg-type]  # the loop above has just shown that they are tools
+    tools = by_name(value)  # type: ignore[arg-type]  # the loop above has just shown that they are tools
+    check_together(tools.values())
 
 
 @attrs.frozen
@@ -126,7 +127,7 @@ class Agent:
 
     @cached_property
     def tools_by_name(self) -> Mapping[str, Tool]:
-        """The tools by their names."""
+        """The tools by their full names."""
         return by_name(self.tools)
 
     @cached_property
@@ -149,7 +150,7 @@ class Agent:
         if self.instructions:
             body["instructions"] = self.instructions
         if self.tools:
-            body["tools"] = [each.definition() for each in self.tools]
+            body["tools"] = definitions(each for each in self.tools if each.is_offered)
         return body
 
     def request(self, plan: Plan, stream_id: str | None = None, extra: Sequence[Tool] = ()) -> str:

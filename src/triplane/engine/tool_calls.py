@@ -25,6 +25,7 @@ from triplane.tools import (
     read_artifact_tool,
     results,
     run_calls,
+    tool_for,
 )
 from triplane.tools.approval import asks_first
 
@@ -112,8 +113,8 @@ class ToolCalls:
         for call in self._run.turn.calls():
             if self._may_start(call):
                 begun = self._begun[call.call_id] = CallRun(call, self._tools(), self._setting)
-                self._record(ToolQueued(call.call_id, call.name, early=True))
-                self._nursery.start_soon(begun.run, name=f"early tool {call.name[:64]}")
+                self._record(ToolQueued(call.call_id, call.full_name, early=True))
+                self._nursery.start_soon(begun.run, name=f"early tool {call.full_name[:64]}")
 
     def claim(self) -> tuple[ToolCall, ...]:
         """The calls of the turn that has ended which are to be run, or have started early. Not a checkpoint.
@@ -129,9 +130,9 @@ class ToolCalls:
             if call_id not in waiting and call_id not in retracted
         ]
         calls = (*pending, *ended)
-        wanted = {(call.name, call.arguments) for call in calls}
+        wanted = {(call.full_name, call.arguments) for call in calls}
         for call_id, begun in tuple(self._begun.items()):
-            if call_id in retracted and (begun.call.name, begun.call.arguments) not in wanted:
+            if call_id in retracted and (begun.call.full_name, begun.call.arguments) not in wanted:
                 begun.cancel("Its response was given up.")
                 del self._begun[call_id]
         return calls
@@ -200,11 +201,11 @@ class ToolCalls:
         """See `Observer`."""
         del tool
         if call.call_id not in self._begun:
-            self._record(ToolQueued(call.call_id, call.name))
+            self._record(ToolQueued(call.call_id, call.full_name))
 
     async def starting(self, call: ToolCall, tool: Tool, idempotency_key: str) -> None:
         """Record that a tool's effect may happen from here on; durable before it returns."""
-        self._record(ToolStarted(call.call_id, call.name, call.arguments, tool.effect, idempotency_key))
+        self._record(ToolStarted(call.call_id, call.full_name, call.arguments, tool.effect, idempotency_key))
         if tool.effect != "read":
             await self._log.durable()
 
@@ -213,7 +214,7 @@ class ToolCalls:
         self._record(
             ToolProgress(
                 call.call_id,
-                call.name,
+                call.full_name,
                 bytes_produced,
                 progress.message,
                 progress.done,
@@ -246,12 +247,12 @@ class ToolCalls:
             # Where nothing was asked for it, all that its agent asks has the ids of what others have asked.
             if any(asked.in_call == call.call_id for asked in self._run.approvals.asked.values()):
                 return
-        self._record(ToolFinished(call.call_id, call.name, outcome))
+        self._record(ToolFinished(call.call_id, call.full_name, outcome))
 
     def dropped(self, call: ToolCall, seconds: float) -> None:
         """See `Observer`. What comes after the run is counted in `thread_statistics` alone."""
         if not self._run.is_over:
-            self._record(LateResultDropped(call.call_id, call.name, seconds))
+            self._record(LateResultDropped(call.call_id, call.full_name, seconds))
 
     def _tools(self) -> Mapping[str, Tool]:
         tools = self._agent.tools_by_name
@@ -261,7 +262,7 @@ class ToolCalls:
         return {reader.name: reader, **tools}
 
     def _may_start(self, call: ToolCall) -> bool:
-        tool = self._agent.tools_by_name.get(call.name)
+        tool = tool_for(call, self._agent.tools_by_name)
         if tool is None or not tool.early:
             return False
         outcomes = self._run.calls.outcomes
@@ -280,9 +281,9 @@ class ToolCalls:
 
     def _find(self, call: ToolCall) -> CallRun | None:
         """The same call of a response that was retracted."""
-        wanted = (call.name, call.arguments)
+        wanted = (call.full_name, call.arguments)
         for call_id, begun in self._begun.items():
-            if call_id in self._run.calls.retracted and (begun.call.name, begun.call.arguments) == wanted:
+            if call_id in self._run.calls.retracted and (begun.call.full_name, begun.call.arguments) == wanted:
                 return begun
         return None
 
@@ -293,7 +294,7 @@ class ToolCalls:
         return found
 
     def _finish(self, call: ToolCall, outcome: ToolOutcome, reused_from: str) -> None:
-        self._record(ToolFinished(call.call_id, call.name, outcome, reused_from))
+        self._record(ToolFinished(call.call_id, call.full_name, outcome, reused_from))
 
     def _failed(self, failure: ToolFailedError) -> RunFailed:
         effects = self._run.calls.effects

@@ -19,6 +19,7 @@ from .context import AgentRunner, AskFor, ToolContext, ask_nobody, call_deadline
 from .kinds import Production, WrongPieceError
 from .output import CallOutput, NotTextError
 from .progress import ProgressMeter
+from .tool import tool_for
 from .workbench import Workbench
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ class CallRun:
         self, call: ToolCall, tools: Mapping[str, Tool], setting: Setting, *, is_alone: bool = False
     ) -> None:
         self.call = call
-        self.tool = tools.get(call.name)
+        self.tool = tool_for(call, tools)
         self.outcome: ToolOutcome | None = None
         self.error: BaseException | None = None
         self.in_line = trio.Event()
@@ -133,6 +134,7 @@ class CallRun:
         self._held: list[trio.CapacityLimiter] = []
         self._attempts = 0
         self._output: CallOutput | None = None
+        self._content: list[Mapping[str, Any]] = []
 
     @property
     def needs_place(self) -> bool:
@@ -189,7 +191,7 @@ class CallRun:
     async def _outcome(self) -> ToolOutcome:
         tool, call = self.tool, self.call
         if tool is None:
-            return ToolOutcome("failed", results.unknown_tool(call.name, self._tools), "unknown_tool")
+            return ToolOutcome("failed", results.unknown_tool(call.full_name, self._tools), "unknown_tool")
         try:
             arguments = tool.arguments.structure(call.arguments)
         except InvalidArgumentsError as error:
@@ -271,7 +273,7 @@ class CallRun:
             context = ToolContext(
                 run_id=self._setting.run_id,
                 call_id=self.call.call_id,
-                tool=tool.name,
+                tool=tool.full_name,
                 idempotency_key=key,
                 deadline=deadline,
                 engine=self._setting.engine,
@@ -283,7 +285,10 @@ class CallRun:
             given = arguments
             if tool.arguments.context is not None:
                 given = {**arguments, tool.arguments.context: context}
-            production = Production(context=context, output=self._output, on_late=self._dropped)
+            self._content = []
+            production = Production(
+                context=context, output=self._output, on_late=self._dropped, content=self._content
+            )
             try:
                 return await tool.producer(given, production)
             except tool.retry_on:
@@ -344,7 +349,7 @@ class CallRun:
             queue_seconds=self._started - self._queued,
             attempts=self._attempts,
             artifact=None if output is None else output.artifact_id,
-            content=None if rendered is None else rendered.content,
+            content=tuple(self._content) or (None if rendered is None else rendered.content),
         )
 
     def _unfinished(self, error: BaseException | None) -> ToolOutcome:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
 from typing import Any, Protocol
 
@@ -29,11 +29,14 @@ class Production:
         context: What a tool may know of its call.
         output: Takes what is produced while it is. What is written there counts, and not what is returned.
         on_late: Told when a thread that nobody waited for has ended.
+        content: What the answer to the call holds besides text, so far: parts as wire data, see `ToolOutcome.content`.
+            A producer that adds to it need not return or write anything. It counts however the call ends.
     """
 
     context: ToolContext
     output: CallOutput
     on_late: Callable[[], object]
+    content: list[Mapping[str, Any]] = attrs.field(factory=list)
 
 
 class Producer(Protocol):

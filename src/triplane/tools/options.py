@@ -55,6 +55,10 @@ class ToolOptions(TypedDict, total=False):
         error_text: What the model is told instead of an exception's type and message: a sentence, or a function that
             makes one of the exception. Default: None.
         hide_errors: Exceptions of which the model learns no more than that the tool failed. Default: none.
+        async_: Whether the model goes on without waiting for the output, which a later request carries. For functions and
+            custom tools, where the model knows of it (GPT-6 family). Default: False.
+        defer_loading: Whether the model is not told of the parameters until a search loads them; see `tool_search`. For
+            functions and custom tools. Default: False.
     """
 
     timeout: float
@@ -71,6 +75,8 @@ class ToolOptions(TypedDict, total=False):
     siblings: Siblings | None
     error_text: ErrorText | None
     hide_errors: type[Exception] | tuple[type[Exception], ...]
+    async_: bool
+    defer_loading: bool
 
 
 @attrs.frozen
@@ -101,6 +107,8 @@ DEFAULTS: Mapping[str, Any] = {
     "siblings": None,
     "error_text": None,
     "hide_errors": (),
+    "async_": False,
+    "defer_loading": False,
 }
 
 
@@ -166,7 +174,8 @@ def _check_words(name: str, options: Mapping[str, Any]) -> None:
             raise ConfigError(f"{option} of tool {name!r} is {value!r}; use {words}")
 
     check("effect", ("read", "idempotent", "write"), "'read', 'idempotent' or 'write'")
-    check("early", (True, False), "True or False")
+    for option in ("early", "async_", "defer_loading"):
+        check(option, (True, False), "True or False")
     check("on_error", (None, "report", "raise"), "'report' or 'raise'")
     check("siblings", (None, "continue", "cancel"), "'continue' or 'cancel'")
     asks = options["needs_approval"]

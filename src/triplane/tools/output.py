@@ -129,7 +129,7 @@ class CallOutput:
         if self._sink is None:
             return ""
         self._sink.finish()
-        return self._sink.text(self._where())
+        return self._sink.text(self.where())
 
     def close(self) -> None:
         """Nothing more comes. Idempotent. Not a checkpoint."""
@@ -138,7 +138,8 @@ class CallOutput:
         if self._artifact is not None:
             self._artifact.close()
 
-    def _where(self) -> str:
+    def where(self) -> str:
+        """Where the rest is, for a line that says how much was cut; empty if there is no artifact."""
         if self._artifact is None:
             return ""
         if self._spooled == self.bytes_produced:

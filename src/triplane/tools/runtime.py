@@ -32,7 +32,7 @@ class ToolFailedError(Exception):
     """
 
     def __init__(self, call: ToolCall, outcome: ToolOutcome) -> None:
-        super().__init__(f"the tool {call.name} failed: {outcome.output}")
+        super().__init__(f"the tool {call.full_name} failed: {outcome.output}")
         self.call = call
         self.outcome = outcome
 
@@ -105,7 +105,7 @@ async def _run_all(runs: Sequence[CallRun]) -> None:
     try:
         async with trio.open_nursery() as nursery:
             for run in runs:
-                nursery.start_soon(run.run, name=f"tool {run.call.name[:64]}")
+                nursery.start_soon(run.run, name=f"tool {run.call.full_name[:64]}")
                 if run.needs_place:
                     # Tasks begin in any order; calls that have to wait do so in the model's.
                     await run.in_line.wait()
@@ -139,4 +139,4 @@ class _Siblings:
         if (tool.siblings or self._policy.siblings) == "cancel":
             for run in self._runs:
                 if run is not failed and run.outcome is None:
-                    run.cancel(results.sibling_failed(failed.call.name))
+                    run.cancel(results.sibling_failed(failed.call.full_name))

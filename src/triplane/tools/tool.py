@@ -5,13 +5,13 @@ from __future__ import annotations
 import functools
 import inspect
 import re
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, Unpack, overload
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeVar, Unpack, overload
 
 import attrs
 
 from triplane.core.errors import ConfigError
-from triplane.core.outcome import EffectClass
+from triplane.core.outcome import CallKind, EffectClass
 
 from .arguments import Arguments
 from .kinds import Awaiting, Producer, is_generator, producer_of
@@ -20,7 +20,9 @@ from .schema import build_schema, first_paragraph, given_schema
 from .signature import read_signature
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
+
+    from triplane.core.outcome import ToolCall
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -28,9 +30,39 @@ R = TypeVar("R")
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
+class ReadsArguments(Protocol):
+    """Turns what a call says into what a producer takes."""
+
+    @property
+    def context(self) -> str | None:
+        """The name under which the producer wants the `ToolContext`, or None."""
+        ...
+
+    def structure(self, text: str, /) -> dict[str, Any]:
+        """The producer's arguments, without the context: new ones each time.
+
+        Raises:
+            InvalidArgumentsError: They do not fit.
+        """
+        ...
+
+
+@attrs.frozen
+class Namespace:
+    """A group of tools, by the name of which the model calls them.
+
+    Attributes:
+        name: What the model calls it.
+        description: What the model is told about it.
+    """
+
+    name: str
+    description: str
+
+
 @attrs.frozen(kw_only=True, eq=False, repr=False)
 class Tool:
-    """Something that a model may call. Made by `tool` and `process_tool`; compared by identity.
+    """Something that a model may call. Made by `tool`, `process_tool` and the like; compared by identity.
 
     Attributes:
         name: What the model calls it: 1 to 64 letters, digits, underscores and dashes.
@@ -41,13 +73,17 @@ class Tool:
         producer: Runs it.
         timeout: See `ToolOptions`, as for all that follow.
         is_counted: Whether its calls count against the engine's `max_tool_concurrency`.
+        kind: The type of the items by which the model calls it.
+        namespace: The group of tools that it is one of, None for none; see `namespace`.
+        is_offered: Whether requests have its definition. One that does not is called once a search has found it.
+        wire: What the API is told of a tool that is no function, else None.
     """
 
     name: str
     description: str
     parameters: dict[str, Any]
     strict: bool
-    arguments: Arguments
+    arguments: ReadsArguments
     producer: Producer
     timeout: float
     max_output: int
@@ -62,8 +98,14 @@ class Tool:
     siblings: Siblings | None
     error_text: ErrorText | None
     hide_errors: type[Exception] | tuple[type[Exception], ...]
+    async_: bool
+    defer_loading: bool
     needs_approval: NeedsApproval = False
     is_counted: bool = True
+    kind: CallKind = "function_call"
+    namespace: Namespace | None = None
+    is_offered: bool = True
+    wire: Mapping[str, Any] | None = None
     _definition: dict[str, Any] = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -75,14 +117,25 @@ class Tool:
             "parameters": self.parameters,
             "strict": self.strict,
         }
+        if self.wire is not None:
+            definition = dict(self.wire)
+        if self.async_:
+            definition["async"] = True
+        if self.defer_loading:
+            definition["defer_loading"] = True
         object.__setattr__(self, "_definition", definition)
+
+    @property
+    def full_name(self) -> str:
+        """What tells it from all others of an agent; see `ToolCall.full_name`."""
+        return self.name if self.namespace is None else f"{self.namespace.name}.{self.name}"
 
     def definition(self) -> dict[str, Any]:
         """The tool as the API takes it. The same dict every time: do not change it."""
         return self._definition
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.name}>"
+        return f"<{type(self).__name__} {self.full_name}>"
 
 
 @attrs.frozen(kw_only=True, eq=False, repr=False)
@@ -188,7 +241,7 @@ def tool(
             f" or return the whole output"
         )
     doc = None if isinstance(function, functools.partial) else inspect.getdoc(function)
-    is_method = _takes_self(function)
+    is_method = takes_self(function)
     # A method's signature is the one that its callers see.
     seen = functools.partial(function, None) if is_method else function
     made = FunctionTool(
@@ -279,7 +332,7 @@ def tools_of(instance: object) -> tuple[Tool, ...]:
 
 
 def by_name(tools: Iterable[Tool]) -> Mapping[str, Tool]:
-    """The tools by their names, in the order given.
+    """The tools by their full names, in the order given.
 
     Raises:
         ConfigError: Two have the same name, or one is not a tool.
@@ -292,10 +345,16 @@ def by_name(tools: Iterable[Tool]) -> Mapping[str, Tool]:
             )
         if not isinstance(one, Tool):
             raise ConfigError(f"{one!r} is not a tool; decorate it with @triplane.tool")
-        if one.name in table:
-            raise ConfigError(f"two tools are named {one.name!r}; rename one with tool(..., name=...)")
-        table[one.name] = one
+        if one.full_name in table:
+            raise ConfigError(f"two tools are named {one.full_name!r}; rename one with tool(..., name=...)")
+        table[one.full_name] = one
     return table
+
+
+def tool_for(call: ToolCall, tools: Mapping[str, Tool]) -> Tool | None:
+    """The tool that a call is of, None if there is none of that name or it is called in another way."""
+    found = tools.get(call.full_name)
+    return found if found is not None and found.kind == call.kind else None
 
 
 def check_name(name: Any) -> str:
@@ -311,7 +370,7 @@ def check_name(name: Any) -> str:
     return name
 
 
-def _takes_self(function: Callable[..., Any]) -> bool:
+def takes_self(function: Callable[..., Any]) -> bool:
     """Whether it is a method as it stands in a class's body."""
     if not inspect.isfunction(function):
         return False

@@ -7,7 +7,7 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -138,14 +138,9 @@ class Commands:
             PermissionError: It is not allowed.
             ValueError: It is no command line.
         """
-        if "\0" in command:
-            raise ValueError("a command cannot contain NUL")
         sink = Sink()
         result = await run_process(
-            (sys.executable, "-I", "-S", limited.__file__, self.limits.as_words(), *self._words(command)),
-            cwd=self.root,
-            env=self._environment(),
-            sink=sink,
+            self.line(command), cwd=self.root, env=self.environment_with({}), sink=sink
         )
         end = "" if not result.output or result.output.endswith("\n") else "\n"
         if result.stopped:
@@ -153,23 +148,62 @@ class Commands:
         sink.write(f"{end}[exit status {result.exit_status}]".encode())
         return sink
 
-    def _words(self, command: str) -> list[str]:
-        if self.allowed is None:
-            return [_SHELL, "-c", command]
-        words = _split(command)
+    def line(self, command: str) -> list[str]:
+        """The program to start for a command line, with its arguments.
+
+        Raises:
+            PermissionError: It is not allowed.
+            ValueError: It is no command line.
+        """
+        if "\0" in command:
+            raise ValueError("a command cannot contain NUL")
+        return self.words([_SHELL, "-c", command] if self.allowed is None else _split(command))
+
+    def words(self, words: Sequence[str]) -> list[str]:
+        """The program to start for a command that is split into words already, with its arguments.
+
+        Raises:
+            PermissionError: It is not allowed.
+            ValueError: It is no command.
+        """
+        if any("\0" in word for word in words):
+            raise ValueError("a command cannot contain NUL")
+        if self.allowed is not None:
+            words = [self._allowed(words), *words[1:]]
+        elif not words:
+            raise ValueError("a command has at least one word")
+        elif "/" not in words[0]:
+            # Looked up in the environment that the command will have.
+            words = [
+                shutil.which(words[0], path=self.environment_with({}).get("PATH")) or words[0],
+                *words[1:],
+            ]
+        return [sys.executable, "-I", "-S", limited.__file__, self.limits.as_words(), *words]
+
+    def _allowed(self, words: Sequence[str]) -> str:
+        assert self.allowed is not None
         for begin, program in self.allowed:
             if tuple(words[: len(begin)]) == begin:
-                return [program, *words[1:]]
+                return program
         listed = ", ".join(shlex.join(begin) for begin, _ in self.allowed) or "nothing"
-        raise PermissionError(f"{command!r} is not allowed; a command must begin with one of: {listed}")
+        raise PermissionError(
+            f"{shlex.join(words)!r} is not allowed; a command must begin with one of: {listed}"
+        )
 
-    def _environment(self) -> dict[str, str]:
+    def environment_with(self, more: Mapping[str, str]) -> dict[str, str]:
+        """What a command gets, with variables of the model's.
+
+        Raises:
+            PermissionError: Only some commands are allowed: with a variable many a program does something else.
+        """
+        if more and self.allowed is not None:
+            raise PermissionError("a command has the environment that it is given here; leave env empty")
         passed = {
             name: value
             for name, value in os.environ.items()
             if name in _PASSED or name.startswith(_PASSED_PREFIX)
         }
-        return {**passed, **self.environment}
+        return {**passed, **self.environment, **more}
 
 
 def _entry(allowed: object) -> tuple[tuple[str, ...], str]:

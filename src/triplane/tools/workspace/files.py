@@ -90,7 +90,10 @@ class Files:
 
     def apply_patch(self, patch: str) -> str:
         """Make the changes of a patch, all of them or none."""
-        changes = parse(patch)
+        return self.make(parse(patch))
+
+    def make(self, changes: Sequence[Change]) -> str:
+        """Make changes, all of them or none."""
         with self._writing:
             return self._apply(changes)
 

@@ -94,6 +94,27 @@ def parse(patch: str) -> list[Change]:
     return changes
 
 
+def operation_change(kind: Literal["add", "update", "delete"], path: str, diff: str) -> Change:
+    """The change of one file that an operation of the API's ``apply_patch`` tool stands for.
+
+    Its diff is a section of the second format without the lines around it. Models also write whole patches there, and
+    the API's own types call it a unified diff; both are taken if they are about that file alone.
+
+    Raises:
+        PatchError: The diff cannot be read, or is about something else.
+    """
+    if kind == "delete":
+        return Change("delete", path)
+    lines = [line.removesuffix("\r") for line in diff.split("\n")]
+    first = next((line for line in lines if line.strip()), "")
+    if first.strip() == _BEGIN or first.startswith(("--- ", "diff --git ")):
+        changes = parse(diff)
+        if len(changes) != 1 or changes[0].kind != kind or changes[0].move_to is not None:
+            raise PatchError(f"the diff must change {path!r} and nothing else")
+        return attrs.evolve(changes[0], path=path)
+    return _parse_section("Add" if kind == "add" else "Update", path, lines, 0, len(lines))
+
+
 def changed(change: Change, text: str) -> str:
     """What a file with `text` is after `change`; "" for a file that is not there yet.
 
