@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import threading
 import time
@@ -14,16 +15,35 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import pytest
 import trio
-from tool_bench import Recorder, run_one, until
+from openai.types.responses.response_input_item import ResponseInputItem
+from pydantic import TypeAdapter
+from tool_bench import Recorder, call, run_one, until
 
+from triplane.core.answers import answers_of
+from triplane.core.outcome import ToolCall
 from triplane.ledger import FileArtifacts
-from triplane.tools import Workbench, process, process_tool, thread_statistics, tool, tools_of
+from triplane.tools import (
+    CommandOutput,
+    Workbench,
+    apply_patch_tool,
+    computer_tool,
+    custom_tool,
+    local_shell_tool,
+    process,
+    process_tool,
+    shell_tool,
+    thread_statistics,
+    tool,
+    tools_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
     from triplane.core.outcome import ToolOutcome
     from triplane.tools import Tool
+
+ANSWER = TypeAdapter[Any](ResponseInputItem)
 
 CAP = 16 * 1024
 LINE = "0123456789abcde\n"
@@ -150,6 +170,13 @@ class Scene:
         return work
 
     def _process(self, does: str) -> Tool:
+        @process_tool(name="t", **self.options)
+        def work(number: int = 1) -> str:
+            return self.command(does)
+
+        return work
+
+    def command(self, does: str) -> str:
         commands = {
             "text": "printf fine",
             "raise": "echo begun; echo no sk-abcdefghijkl >&2; exit 3",
@@ -161,12 +188,77 @@ class Scene:
             "endless": "yes 0123456789abcde",
             "bytes": f"printf 'a\\377b'; for i in 1 2 3 4 5 6 7 8 9; do printf '%{CAP // 4}s' ä; done",
         }
+        return f"echo $$ > {self.folder}/group; {commands[does]}"
 
-        @process_tool(name="t", **self.options)
-        def work(number: int = 1) -> str:
-            return f"echo $$ > {self.folder}/group; {commands[does]}"
+    def _custom(self, does: str) -> Tool:
+        @custom_tool(name="t", **self.options)
+        async def work(text: str) -> Any:
+            return await self._async(does)(1)
 
         return work
+
+    def _patch(self, does: str) -> Tool:
+        async def work(operation: Any, context: Any) -> Any:
+            return await self._async(does)(1)
+
+        return apply_patch_tool(handler=work, **self.options)
+
+    def _computer(self, does: str) -> Tool:
+        async def work(actions: Any, context: Any) -> Any:
+            return await self._async(does)(1)
+
+        return computer_tool(work, on_error="report", **self.options)
+
+    def _handler(self, does: str) -> Tool:
+        async def work(action: Any, context: Any) -> Any:
+            said = await self._async(does)(1)
+            said = said.decode(errors="replace") if isinstance(said, bytes) else said
+            return [CommandOutput(said)] if isinstance(said, str) else said
+
+        return shell_tool(handler=work, **self.options)
+
+    def _shell(self, does: str) -> Tool:
+        return shell_tool(self.folder, **self.options)
+
+    def _local_shell(self, does: str) -> Tool:
+        return local_shell_tool(self.folder, **self.options)
+
+    def call(self, kind: str, does: str) -> ToolCall | None:
+        """What the model says to have it done; None for a function."""
+        line = self.command(does) if kind in ("shell", "local_shell") else ""
+        said: dict[str, tuple[str, Any, Any]] = {
+            "custom": ("custom_tool_call", "t", None),
+            "patch": ("apply_patch_call", "apply_patch", {"type": "delete_file", "path": "f"}),
+            "computer": ("computer_call", "computer", {"actions": [{"type": "screenshot"}]}),
+            "handler": ("shell_call", "shell", {"commands": ["do it"]}),
+            "shell": ("shell_call", "shell", {"commands": [line]}),
+            "local_shell": (
+                "local_shell_call",
+                "local_shell",
+                {"type": "exec", "command": ["/bin/sh", "-c", line], "env": {}},
+            ),
+        }
+        if kind not in said:
+            return None
+        wire, name, action = said[kind]
+        return ToolCall("c1", name, "text" if action is None else json.dumps(action), wire)  # type: ignore[arg-type]
+
+    async def run(
+        self,
+        kind: str,
+        does: str,
+        observer: Recorder | None = None,
+        *,
+        workbench: Workbench | None = None,
+        **arguments: Any,
+    ) -> ToolOutcome:
+        """Have a tool do it, and see that the answer to the call is one."""
+        one = self.call(kind, does)
+        tool = self.of(kind, does)
+        outcome = await run_one(tool, observer, workbench=workbench, one=one, **arguments)
+        for answer in answers_of([(one or call("t"), outcome)]):
+            ANSWER.validate_python(answer)
+        return outcome
 
     def group(self) -> int:
         path = Path(self.folder, "group")
@@ -223,40 +315,51 @@ def nothing_left(scene: Scene) -> Iterator[None]:
     assert is_gone(scene.group() or -1)
 
 
-ALL = ["async", "method", "thread", "stream", "process"]
-IN_PYTHON = ["async", "method", "thread", "stream"]
+FUNCTIONS = ["async", "method", "thread", "stream", "process"]
+HANDLED = ["custom", "patch", "handler"]
+PROCESSES = ["process", "shell", "local_shell"]
+ALL = [*FUNCTIONS, *HANDLED, "shell", "local_shell"]
+IN_PYTHON = ["async", "method", "thread", "stream", *HANDLED, "computer"]
 
 
 @pytest.mark.parametrize("kind", ALL)
 async def test_an_ordinary_end(kind: str, scene: Any) -> None:
     with scene() as here:
-        outcome = await run_one(warm(here, kind, "text"), number=2)
+        # The first thread and the first process of a Trio run open files that stay.
+        await here.run(kind, "text", number=2)
         with nothing_left(here):
-            outcome = await run_one(here.of(kind, "text"), number=2)
+            outcome = await here.run(kind, "text", number=2)
 
     assert (outcome.kind, outcome.output, outcome.bytes_produced, outcome.bytes_kept) == ("ok", "fine", 4, 4)
     assert outcome.attempts == 1
 
 
-def warm(scene: Scene, kind: str, does: str) -> Tool:
-    """The first thread and the first process of a Trio run open files that stay."""
-    return scene.of(kind, does)
-
-
-@pytest.mark.parametrize("kind", ALL)
+@pytest.mark.parametrize("kind", FUNCTIONS)
 async def test_arguments_that_do_not_fit(kind: str, scene: Any) -> None:
     with scene() as here, nothing_left(here):
-        outcome = await run_one(here.of(kind, "text"), number="x", other=1)
+        outcome = await here.run(kind, "text", number="x", other=1)
 
     assert (outcome.kind, outcome.reason, outcome.attempts) == ("failed", "invalid_arguments", 0)
     assert "number: expected a whole number" in outcome.output or "number: expected" in outcome.output
     assert here.closed == [], "it was not run"
 
 
+@pytest.mark.parametrize("kind", ["custom", "patch", "computer", "shell", "local_shell"])
+async def test_calls_that_make_no_sense(kind: str, scene: Any) -> None:
+    with scene() as here, nothing_left(here):
+        one = here.call(kind, "text")
+        wrong = "x" * 5_000_000 if kind == "custom" else '{"type": "exec", "commands": 3, "command": []}'
+        outcome = await run_one(here.of(kind, "text"), one=attrs.evolve(one, arguments=wrong))
+
+    assert (outcome.kind, outcome.reason, outcome.attempts) == ("failed", "invalid_arguments", 0)
+    assert "the text is longer than" in outcome.output or "expected {" in outcome.output
+    assert here.closed == [], "it was not run"
+
+
 @pytest.mark.parametrize("kind", IN_PYTHON)
 async def test_an_exception(kind: str, scene: Any) -> None:
     with scene() as here:
-        outcome = await run_one(here.of(kind, "raise"))
+        outcome = await here.run(kind, "raise")
 
     assert (outcome.kind, outcome.reason) == ("failed", "exception")
     begun = "\nIts output until then:\nbegun" if kind == "stream" else ""
@@ -265,7 +368,7 @@ async def test_an_exception(kind: str, scene: Any) -> None:
 
 async def test_an_exit_status_is_an_output(scene: Any) -> None:
     with scene() as here, nothing_left(here):
-        outcome = await run_one(here.of("process", "raise"))
+        outcome = await here.run("process", "raise")
 
     assert (outcome.kind, outcome.output) == ("ok", "begun\nno sk-abcdefghijkl\n[exit status 3]")
 
@@ -273,7 +376,7 @@ async def test_an_exit_status_is_an_output(scene: Any) -> None:
 @pytest.mark.parametrize("kind", IN_PYTHON)
 async def test_a_result_that_is_none(kind: str, scene: Any) -> None:
     with scene() as here:
-        outcome = await run_one(here.of(kind, "object"))
+        outcome = await here.run(kind, "object")
 
     assert (outcome.kind, outcome.reason) == ("failed", "invalid_result")
     assert outcome.output.startswith("The tool ran, but it")
@@ -285,13 +388,13 @@ async def test_what_stops_programs(kind: str, scene: Any) -> None:
     observer = Recorder()
     with scene() as here:
         with pytest.raises(SystemExit):
-            await run_one(here.of(kind, "exit"), observer)
+            await here.run(kind, "exit", observer)
 
     assert observer.outcomes["c1"].output.startswith("The tool stopped the program. SystemExit: 3")
 
 
 @pytest.mark.parametrize("does", ["hang", "late"])
-@pytest.mark.parametrize("kind", ALL)
+@pytest.mark.parametrize("kind", [*ALL, "computer"])
 async def test_a_timeout(kind: str, does: str, scene: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     # What ends by itself has the time for it, on a machine that does other things as well.
     monkeypatch.setattr("triplane.tools.process.GRACE", 20 if does == "late" else 0.5)
@@ -299,7 +402,7 @@ async def test_a_timeout(kind: str, does: str, scene: Any, monkeypatch: pytest.M
     observer = Recorder()
     with scene(timeout=0.05) as here:
         with nothing_left(here):
-            outcome = await run_one(here.of(kind, does), observer)
+            outcome = await here.run(kind, does, observer)
         abandoned = thread_statistics().abandoned - before.abandoned
     await until(lambda: thread_statistics().abandoned == before.abandoned)
 
@@ -309,30 +412,32 @@ async def test_a_timeout(kind: str, does: str, scene: Any, monkeypatch: pytest.M
     if kind == "thread":
         await until(lambda: observer.late == ["c1"])
         assert thread_statistics().discarded == before.discarded + 1
-    if kind == "process" and does == "late":
+    # A shell takes its time to begin: what has not begun has not set its trap.
+    if does == "late" and (kind == "process" or (kind in PROCESSES and "begun" in outcome.output)):
         assert "too late" in outcome.output, "it was asked to end before it was killed, and had a last word"
-    elif kind in ("stream", "process") and "begun" in outcome.output:
+    elif kind in ("stream", *PROCESSES) and "begun" in outcome.output:
         assert outcome.output.partition("Its output until then:\n")[2].startswith("begun")
     assert outcome.seconds >= 0.05
 
 
 @pytest.mark.parametrize("does", ["deaf", "forks"])
-async def test_a_process_that_does_not_go(does: str, scene: Any) -> None:
+@pytest.mark.parametrize("kind", PROCESSES)
+async def test_a_process_that_does_not_go(kind: str, does: str, scene: Any) -> None:
     with scene(timeout=0.1) as here:
         with nothing_left(here):
-            outcome = await run_one(here.of("process", does))
+            outcome = await here.run(kind, does)
 
     assert outcome.kind == "timed_out"
 
 
-@pytest.mark.parametrize("kind", ALL)
+@pytest.mark.parametrize("kind", [*ALL, "computer"])
 async def test_a_cancellation(kind: str, scene: Any) -> None:
     before = thread_statistics().abandoned
     observer = Recorder()
     with scene() as here:
         with nothing_left(here):
             with trio.move_on_after(0.05) as scope:
-                await run_one(here.of(kind, "hang"), observer)
+                await here.run(kind, "hang", observer)
     await until(lambda: thread_statistics().abandoned == before)
 
     assert scope.cancelled_caught
@@ -342,13 +447,14 @@ async def test_a_cancellation(kind: str, scene: Any) -> None:
     )
 
 
-async def test_a_cancelled_process_is_killed_at_once(scene: Any) -> None:
+@pytest.mark.parametrize("kind", PROCESSES)
+async def test_a_cancelled_process_is_killed_at_once(kind: str, scene: Any) -> None:
     """It is not asked first, as it is at its deadline: what it would say would be for nobody."""
     observer = Recorder()
     with scene() as here:
         with trio.CancelScope() as scope:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(run_one, here.of("process", "late"), observer)
+                nursery.start_soon(here.run, kind, "late", observer)
                 await until(here.group)
                 await trio.sleep(0.02)
                 scope.cancel()
@@ -361,7 +467,7 @@ async def test_a_cancelled_process_is_killed_at_once(scene: Any) -> None:
 @pytest.mark.parametrize("kind", ALL)
 async def test_text_is_cut_between_characters(kind: str, scene: Any) -> None:
     with scene(max_output=101) as here:
-        outcome = await run_one(here.of(kind, "bytes"))
+        outcome = await here.run(kind, "bytes")
 
     assert outcome.kind == "truncated"
     assert outcome.output.startswith("a\N{REPLACEMENT CHARACTER}b")
@@ -375,7 +481,7 @@ async def test_the_cap_with_an_artifact(kind: str, scene: Any, tmp_path: Path) -
     store = FileArtifacts(tmp_path / "artifacts")
     with scene(max_artifact=1_000_000) as here:
         with nothing_left(here):
-            outcome = await run_one(here.of(kind, "much"), workbench=Workbench(artifacts=store))
+            outcome = await here.run(kind, "much", workbench=Workbench(artifacts=store))
 
     assert outcome.kind == "truncated"
     assert outcome.bytes_kept == CAP
@@ -385,7 +491,7 @@ async def test_the_cap_with_an_artifact(kind: str, scene: Any, tmp_path: Path) -
     assert found.size == 1_000_000
     assert LINE.encode() * 62_500 == await store.read("run", outcome.artifact, 0, 1_000_000)
     assert f"; the first 1,000,000 are in the artifact {outcome.artifact} …]" in outcome.output
-    if kind in ("stream", "process"):
+    if kind in ("stream", *PROCESSES):
         assert outcome.output.endswith("[stopped: more than 1,000,000 bytes of output]")
 
 
@@ -393,7 +499,7 @@ async def test_the_cap_with_an_artifact(kind: str, scene: Any, tmp_path: Path) -
 async def test_all_of_it_can_be_in_the_artifact(kind: str, scene: Any) -> None:
     store = FileArtifacts()
     with scene(max_output=100) as here:
-        outcome = await run_one(here.of(kind, "bytes"), workbench=Workbench(artifacts=store))
+        outcome = await here.run(kind, "bytes", workbench=Workbench(artifacts=store))
 
     assert outcome.artifact is not None
     found = store.find("run", outcome.artifact)
@@ -403,13 +509,13 @@ async def test_all_of_it_can_be_in_the_artifact(kind: str, scene: Any) -> None:
 
 
 @pytest.mark.parametrize("artifacts", ["kept", ""])
-@pytest.mark.parametrize("kind", ["stream", "process"])
+@pytest.mark.parametrize("kind", ["stream", *PROCESSES])
 async def test_endless_output_takes_no_memory(kind: str, artifacts: str, scene: Any) -> None:
     store = FileArtifacts() if artifacts else None
     with scene(max_artifact=24 * 2**20) as here:
         tracemalloc.start()
         try:
-            outcome = await run_one(here.of(kind, "endless"), workbench=Workbench(artifacts=store))
+            outcome = await here.run(kind, "endless", workbench=Workbench(artifacts=store))
             _, peak = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()

@@ -86,8 +86,14 @@ async def run_all(
 
 
 async def run_one(
-    tool: Tool, /, observer: Recorder | None = None, *, workbench: Workbench | None = None, **arguments: Any
+    tool: Tool,
+    /,
+    observer: Recorder | None = None,
+    *,
+    workbench: Workbench | None = None,
+    one: ToolCall | None = None,
+    **arguments: Any,
 ) -> ToolOutcome:
-    one = call(tool.name, **arguments)
+    one = call(tool.name, **arguments) if one is None else one
     (outcome,) = await run_all(one, tools=[tool], observer=observer, workbench=workbench)
     return outcome

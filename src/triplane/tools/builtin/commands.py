@@ -189,7 +189,7 @@ class _OneCommand:
             if output.is_full:
                 exit_code, note = _KILLED, f"[killed: more than {output.enough:,} bytes of output]"
             words = note or (f"[exit status {exit_code}]" if exit_code else "")
-            if words:
+            if words and not output.is_full:
                 output.write(f"{output.line_break()}{words}\n")
             if note:
                 stderr.write(f"{'' if stderr.ends_line() else chr(10)}{note}\n".encode())

@@ -198,7 +198,7 @@ class HandlesShell:
         """See `Producer`."""
         action: ShellAction = arguments[ACTION]
         results: object = await self.handler(action, production.context)
-        if isinstance(results, str) or not isinstance(results, Sequence):
+        if isinstance(results, str | bytes) or not isinstance(results, Sequence):
             raise WrongPieceError(f"it returned a {type(results).__name__}; return a list of CommandOutput")
         _take(results[: len(action.commands)], production, action.max_output_length)
 
