@@ -10,7 +10,7 @@ from openai.types.responses.response_input_item import ResponseInputItem
 from pydantic import TypeAdapter
 
 from triplane.core.answers import answers_of, shell_entry
-from triplane.core.calls import call_of
+from triplane.core.call_items import call_of
 from triplane.core.items import CLIENT_CALLS, pair_of
 from triplane.core.outcome import CallKind, ToolCall, ToolOutcome
 

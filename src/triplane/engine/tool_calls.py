@@ -283,7 +283,10 @@ class ToolCalls:
         """The same call of a response that was retracted."""
         wanted = (call.full_name, call.arguments)
         for call_id, begun in self._begun.items():
-            if call_id in self._run.calls.retracted and (begun.call.full_name, begun.call.arguments) == wanted:
+            if (
+                call_id in self._run.calls.retracted
+                and (begun.call.full_name, begun.call.arguments) == wanted
+            ):
                 return begun
         return None
 
