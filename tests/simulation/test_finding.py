@@ -6,8 +6,8 @@ import attrs
 import pytest
 import trio
 
+from triplane.core.answers import answers_of
 from triplane.core.continuation import LaneMemory, plan_turn
-from triplane.core.outcome import ToolCall
 from triplane.core.records import ToolStarted
 from triplane.core.reducer import RunReducer
 from triplane.engine import request
@@ -56,9 +56,14 @@ def test_it_finds_a_tool_that_runs_twice(monkeypatch) -> None:
     assert "at most once" == simulate(Scenario(1, JOBS)).found.which
 
 
+def shouted(finished):
+    return answers_of(
+        (call, attrs.evolve(outcome, output=outcome.output.upper())) for call, outcome in finished
+    )
+
+
 def test_it_finds_an_output_that_is_not_the_logs(monkeypatch) -> None:
-    answer = ToolCall.answer
-    monkeypatch.setattr(ToolCall, "answer", lambda self, output: answer(self, output.upper()))
+    monkeypatch.setattr("triplane.core.calls.answers_of", shouted)
 
     assert "one output" == simulate(Scenario(1, JOBS)).found.which
 
@@ -130,8 +135,7 @@ def test_it_finds_a_log_that_makes_another_state(monkeypatch) -> None:
 
 
 def test_what_fails_is_made_small_and_told(monkeypatch) -> None:
-    answer = ToolCall.answer
-    monkeypatch.setattr(ToolCall, "answer", lambda self, output: answer(self, output.upper()))
+    monkeypatch.setattr("triplane.core.calls.answers_of", shouted)
     jobs = (*JOBS[:1], Lane((("SAY 1 a",),)))
     scenario, outcome = shrunk(Scenario(1, jobs, (Latency(1, 0.1),), {"max_connections": 1}), tries=60)
 

@@ -30,9 +30,12 @@ class Calls:
         self.outcomes: dict[str, ToolOutcome] = {}
         self.retracted: dict[str, ToolOutcome | None] = {}
         self.has_artifacts = False
-        # The calls of the turn, and which of them have no outcome yet.
+        # The calls of the turn that the model waits for, and which of them have no outcome yet.
         self._batch: list[ToolCall] = []
         self._pending: dict[str, ToolCall] = {}
+        # The calls of all turns that it does not wait for: those without an outcome, and those whose outcome is new.
+        self._outstanding: dict[str, ToolCall] = {}
+        self._undelivered: list[ToolCall] = []
         self._started: dict[str, ToolStarted] = {}
         # The calls that have started early in the turn in hand.
         self._early: set[str] = set()
@@ -42,13 +45,22 @@ class Calls:
 
     @property
     def pending(self) -> list[ToolCall]:
-        """The calls that have no outcome yet, once the turn is over."""
+        """The calls that have no outcome yet and that the model waits for, once the turn is over."""
         return list(self._pending.values())
+
+    @property
+    def outstanding(self) -> list[ToolCall]:
+        """The calls that have no outcome yet and that the model does not wait for, of all turns that are over."""
+        return list(self._outstanding.values())
 
     @property
     def in_doubt(self) -> list[ToolStarted]:
         """The calls whose code started and whose outcome is not known, once the turn is over."""
-        return [self._started[call_id] for call_id in self._pending if call_id in self._started]
+        return [
+            self._started[call_id]
+            for call_id in (*self._pending, *self._outstanding)
+            if call_id in self._started
+        ]
 
     @property
     def running(self) -> list[ToolStarted]:
@@ -91,15 +103,22 @@ class Calls:
             self.retracted[body.call_id] = body.outcome
             return False
         self.outcomes.setdefault(body.call_id, body.outcome)
+        if (call := self._outstanding.pop(body.call_id, None)) is not None:
+            self._undelivered.append(call)
         return self._pending.pop(body.call_id, None) is not None and not self._pending
 
     def take(self, calls: list[ToolCall]) -> bool:
         """The turn is over, and these are its calls. Whether the run has to wait for any of them."""
         self._early.clear()
-        self._batch = calls
+        self._batch = [call for call in calls if not call.is_async]
         self.known |= {call.call_id: call for call in calls}
         # A call id that already has its outcome is answered from the log and never run again.
-        self._pending = {call.call_id: call for call in calls if call.call_id not in self.outcomes}
+        self._pending = {call.call_id: call for call in self._batch if call.call_id not in self.outcomes}
+        for call in calls:
+            if call.is_async and call.call_id in self.outcomes:
+                self._undelivered.append(call)
+            elif call.is_async:
+                self._outstanding.setdefault(call.call_id, call)
         return bool(self._pending)
 
     def retract(self, standing: Iterable[ToolCall]) -> None:
@@ -110,9 +129,19 @@ class Calls:
     def answers(self) -> list[dict[str, Any]]:
         """The outputs of the turn's calls, in the order of the calls, once each has its outcome; and only once."""
         batch, self._batch = self._batch, []
-        for call in batch:
+        return self._answered(batch)
+
+    def deliveries(self) -> list[dict[str, Any]]:
+        """The outputs of calls that the model did not wait for, once each has its outcome; and only once."""
+        if not self._undelivered:
+            return []
+        ready, self._undelivered = self._undelivered, []
+        return self._answered(ready)
+
+    def _answered(self, calls: list[ToolCall]) -> list[dict[str, Any]]:
+        for call in calls:
             self._count_failure(call)
-        return answers_of((call, self.outcomes[call.call_id]) for call in batch)
+        return answers_of((call, self.outcomes[call.call_id]) for call in calls)
 
     def _count_failure(self, call: ToolCall) -> None:
         if call.call_id in self._counted:
@@ -131,6 +160,8 @@ class Calls:
             "known": self.known,
             "pending": self.pending,
             "batch": self._batch,
+            "outstanding": self.outstanding,
+            "undelivered": self._undelivered,
             "outcomes": self.outcomes,
             "started": self._started,
             "retracted": self.retracted,

@@ -38,7 +38,7 @@ from .run_state import FinishedCall, RunState, RunStatus, RunUsage
 from .turn import TurnAccumulator
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from triplane.protocol import ServerEvent
 
@@ -183,6 +183,8 @@ class RunReducer:
                 self.approvals.finish(body.call_id)
                 if self.calls.finished(body) and not self.owes_answers:
                     self._answer()
+                if deliveries := self.calls.deliveries():
+                    self._add(deliveries)
             case ApprovalAsked():
                 self.approvals.ask(body)
             case ApprovalGiven():
@@ -216,9 +218,7 @@ class RunReducer:
                 self._resume(body)
             case InputAdded() | SteerSent():
                 # A steer that was sent too late is input for the next request.
-                self._added.extend(body.items)
-                if self.status in ("new", "waiting") or (self._turn_taken and not self.owes_answers):
-                    self._take_added()
+                self._add(body.items)
             case SteersRequeued():
                 self.turn.give_up_steers()
                 self._turn_went_on()
@@ -231,6 +231,12 @@ class RunReducer:
                 self.status = body.status
                 self.reason = body.reason
 
+    def _add(self, items: Iterable[Item]) -> None:
+        """Input that the model does not wait for joins the conversation, at once if it may stand there."""
+        self._added.extend(items)
+        if self.status in ("new", "waiting") or (self._turn_taken and not self.owes_answers):
+            self._take_added()
+
     def _inherit(self, origin: ForkedFrom | None) -> None:
         if origin is not None and origin.length <= len(self.history):
             self._answered = origin.length
@@ -242,6 +248,7 @@ class RunReducer:
         self.reason = ""
         if self.status != "new":
             self.status = "tools" if self.owes_answers else "model" if self.has_request_in_hand else "waiting"
+            self._wait_for_outstanding()
         self._forget_connection()
 
     def _begin_turn(self, previous_response_id: str | None, conversation: str | None = None) -> None:
@@ -321,13 +328,14 @@ class RunReducer:
     def _turn_ended(self) -> None:
         # A response that stopped early is the run's last, unless there is more to say: then its calls need outputs.
         goes_on = self.turn.response.status == "completed" or (
-            self.turn.response.status == "incomplete" and self._added
+            self.turn.response.status == "incomplete" and (self._added or self.calls.outstanding)
         )
         self._take_calls(self.turn.responses if goes_on else [])
 
     def _take_calls(self, responses: list[ResponseAccumulator]) -> None:
         owes_outputs = self.calls.take(TurnAccumulator.calls_of(responses))
         owes_decisions = self.approvals.take(questions_of(responses))
+        self._added.extend(self.calls.deliveries())
         if owes_outputs or owes_decisions:
             self.status = "tools"
         else:
@@ -347,8 +355,17 @@ class RunReducer:
         if answers:
             self.status = "waiting"
         self._take_added()
+        self._wait_for_outstanding()
+
+    def _wait_for_outstanding(self) -> None:
+        """When all else is said, a run waits for the calls that the model did not wait for."""
+        is_between = self.status in ("model", "waiting") and self._turn_taken
+        if is_between and self.calls.outstanding and not self.needs_request:
+            self.status = "tools"
 
     def _take_added(self) -> None:
+        if self._added and self.status == "tools":
+            self.status = "waiting"
         self.history.extend(self._added)
         self._added.clear()
 

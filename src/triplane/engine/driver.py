@@ -247,22 +247,31 @@ class Driver:
 
     async def _loop(self) -> RunEnded:
         limits = self._agent.limits
+        book = self._reducer.calls
         while not self._ends_after_turn:
-            # Only of a run that was resumed is it ever not the model's turn here: its log may end after a response.
+            self._calls.check()
+            # Only of a run that was resumed is it ever not the model's turn here: its log may end after a response; and
+            # of one that waits for calls that its model did not wait for.
             if self._reducer.needs_request:
                 if self._reducer.next_attempt[0] > limits.max_turns:
                     raise self._limit("max_turns", limits.max_turns)
                 await self._turns.take()
+                self._calls.check()
             calls = self._calls.claim()
-            if not calls and not self._reducer.owes_answers and not self._reducer.has_unanswered_input:
+            is_idle = (
+                not calls and not self._reducer.owes_answers and not self._reducer.has_unanswered_input
+            )
+            if is_idle and not book.outstanding:
                 response = self._reducer.response
                 if response.status == "incomplete":
                     return RunEnded("incomplete", response.incomplete_reason)
                 return RunEnded("completed")
-            if len(self._reducer.calls.outcomes) + len(self._reducer.calls.pending) > limits.max_tool_calls:
+            if len(book.outcomes) + len(book.pending) + len(book.outstanding) > limits.max_tool_calls:
                 raise self._limit("max_tool_calls", limits.max_tool_calls)
             if not self._ends_after_turn:
+                self._calls.start_async()
                 await self._see_to(calls)
+        await self._calls.drain()
         return RunEnded("cancelled")
 
     async def _see_to(self, calls: tuple[ToolCall, ...]) -> None:
@@ -277,6 +286,10 @@ class Driver:
             self.forking.changed()
         elif self._reducer.approvals.open:
             await self._park()
+        elif self._reducer.calls.outstanding and not self._reducer.needs_request:
+            self._lease.reserve()
+            await self._calls.delivery(self._has_news)
+            self.forking.changed()
 
     async def _park(self) -> None:
         """Wait until everything is decided, without a lane. A checkpoint.
@@ -289,8 +302,14 @@ class Driver:
         self.forking.changed()
         await self._feed.log.durable()
         if not self._waits_for_decisions and (error := self.approval_required()) is not None:
+            # What its model does not wait for finishes as well as what it does.
+            await self._calls.drain()
+            self._calls.check()
             raise error
         await self._approvals.decided()
+
+    def _has_news(self) -> bool:
+        return self._reducer.has_unanswered_input
 
     def _limit(self, which: str, limit: int) -> LimitReached:
         return LimitReached(
@@ -304,3 +323,4 @@ class Driver:
         record = self._feed.append(body)
         events = self._feed.events_of(record, body) if isinstance(body, FramesReceived) else None
         self._reducer.apply(record, events)
+        self._calls.wake()

@@ -29,6 +29,7 @@ from triplane.tools import (
 )
 from triplane.tools.approval import asks_first
 
+from .async_calls import AsyncCalls
 from .background import open_background
 
 if TYPE_CHECKING:
@@ -86,16 +87,17 @@ class ToolCalls:
         self._parked: set[str] = set()
         self._policy = FailurePolicy(agent.on_error, agent.siblings)
         self._nursery: trio.Nursery | None = None
+        self._async = AsyncCalls(run, self._setting, self._policy)
         # What started early and has not been claimed by its response, or by the one in its place.
         self._begun: dict[str, CallRun] = {}
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
-        """The scope of the calls that start early. Those that still run when it is left are cancelled.
+        """The scope of the calls that start early or are async. Those that still run when it is left are cancelled.
 
         Only if the agent has such tools is entering or leaving a checkpoint.
         """
-        if not any(each.early for each in self._agent.tools):
+        if not any(each.early or each.async_ for each in self._agent.tools):
             yield
             return
         async with open_background() as nursery:
@@ -129,7 +131,9 @@ class ToolCalls:
             for call_id, begun in self._begun.items()
             if call_id not in waiting and call_id not in retracted
         ]
-        calls = (*pending, *ended)
+        # What a server calls async whose tool is not has no nursery to run in.
+        outstanding = self._run.calls.outstanding if self._nursery is None else ()
+        calls = (*pending, *ended, *outstanding)
         wanted = {(call.full_name, call.arguments) for call in calls}
         for call_id, begun in tuple(self._begun.items()):
             if call_id in retracted and (begun.call.full_name, begun.call.arguments) not in wanted:
@@ -141,6 +145,36 @@ class ToolCalls:
         """Whether a call that `claim` gave has started, or gets what a call of a response that was retracted brings."""
         retracted = self._run.calls.retracted
         return call.call_id in self._begun or call.call_id in retracted or self._find(call) is not None
+
+    def start_async(self) -> None:
+        """Start the calls that the model does not wait for. Not a checkpoint."""
+        if self._nursery is not None:
+            self._async.start(self._nursery, self._tools())
+
+    def wake(self) -> None:
+        """Something has happened, perhaps what somebody waits for in `delivery`. Not a checkpoint."""
+        self._async.wake()
+
+    async def delivery(self, is_enough: Callable[[], bool]) -> None:
+        """See `AsyncCalls.delivery`."""
+        await self._async.delivery(is_enough)
+
+    async def drain(self) -> None:
+        """See `AsyncCalls.drain`."""
+        await self._async.drain()
+
+    def check(self) -> None:
+        """Raise what calls that the model does not wait for have brought. Not a checkpoint.
+
+        Raises:
+            TriplaneError: As `run` does.
+        """
+        try:
+            has_ended = self._async.check()
+        except ToolFailedError as failure:
+            raise self._failed(failure) from failure.__cause__
+        if has_ended:
+            self._check_repetitions()
 
     async def run(self, calls: Iterable[ToolCall]) -> None:
         """Run what `claim` gave, and wait until each of them has its outcome.
@@ -263,7 +297,7 @@ class ToolCalls:
 
     def _may_start(self, call: ToolCall) -> bool:
         tool = tool_for(call, self._agent.tools_by_name)
-        if tool is None or not tool.early:
+        if tool is None or not tool.early or call.is_async:
             return False
         outcomes = self._run.calls.outcomes
         if (
@@ -275,7 +309,8 @@ class ToolCalls:
         if self._find(call) is not None:
             return False
         running = sum(call_id not in outcomes for call_id in self._begun)
-        if len(outcomes) + running >= self._agent.limits.max_tool_calls:
+        outstanding = len(self._run.calls.outstanding)
+        if len(outcomes) + running + outstanding >= self._agent.limits.max_tool_calls:
             return False
         return asks_first(tool, call) is None
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from triplane.core.outcome import FailureReason, OutcomeKind, ToolCall
 
     from .context import Progress
+    from .options import FailurePolicy
     from .tool import Tool
 
 _LONGEST_DELAY = 30.0
@@ -148,6 +149,10 @@ class CallRun:
         if outcome is None or self._started is None:
             return False
         return outcome.kind in ("failed", "timed_out")
+
+    def raises(self, policy: FailurePolicy) -> bool:
+        """Whether it failed, and its tool or `policy` says that this ends the run."""
+        return self.has_failed and ((self.tool and self.tool.on_error) or policy.on_error) == "raise"
 
     def cancel(self, why: str) -> None:
         """Nobody wants it any more. Its outcome is ``"cancelled"``, unless it ends before it hears. Not a checkpoint.

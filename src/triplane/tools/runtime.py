@@ -134,7 +134,7 @@ class _Siblings:
     def _failed(self, failed: CallRun) -> None:
         tool = failed.tool
         assert tool is not None
-        if (tool.on_error or self._policy.on_error) == "raise":
+        if failed.raises(self._policy):
             self.raises = self.raises or failed
         if (tool.siblings or self._policy.siblings) == "cancel":
             for run in self._runs:
