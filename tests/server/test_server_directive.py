@@ -99,6 +99,7 @@ def test_steps(text, steps):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
+        ('ASYNC f {"n":1}', [steps.FunctionCall("f", '{"n":1}', asynchronous=True)]),
         ("CUSTOM grep a b ", [steps.CustomToolCall("grep", "a b ")]),
         ("SHELL ls -l", [steps.ShellCall(["ls -l"])]),
         ('APPROVE dice roll {"n":1}', [steps.McpApprovalRequest("dice", "roll", '{"n":1}')]),

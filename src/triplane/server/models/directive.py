@@ -4,6 +4,7 @@ r"""The `directive` model does what the lines of the last user message say.
 |---|---|
 | `CALL <tool> <arguments>` | calls the tool; the arguments are passed on as they stand, JSON or not |
 | `REPEAT <n> CALL <tool> <arguments>` | the same single call in `n` consecutive turns |
+| `ASYNC <tool> <arguments>` | calls the tool and does not wait for its output |
 | `CUSTOM <tool> <input>` | calls the custom tool |
 | `SHELL <command>` | calls the client's shell |
 | `APPROVE <server> <tool> <arguments>` | asks for the approval of a call of an MCP server's tool |
@@ -153,6 +154,10 @@ def _call(match: re.Match[str]) -> _Action:
     return FunctionCall(match["first"], match["rest"] or "")
 
 
+def _async(match: re.Match[str]) -> _Action:
+    return FunctionCall(match["first"], match["rest"] or "", asynchronous=True)
+
+
 def _custom(match: re.Match[str]) -> _Action:
     return CustomToolCall(match["first"], match["rest"] or "")
 
@@ -203,6 +208,7 @@ def _reject(match: re.Match[str]) -> _Action:
 
 _LINES: Final[Mapping[str, tuple[re.Pattern[str], Callable[[re.Match[str]], _Action]]]] = {
     "CALL": (_TOKEN, _call),
+    "ASYNC": (_TOKEN, _async),
     "CUSTOM": (_TOKEN, _custom),
     "SHELL": (_REST, _shell),
     "APPROVE": (_TOKENS, _approve),
