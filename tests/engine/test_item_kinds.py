@@ -156,6 +156,28 @@ async def test_a_search_by_the_server(local_server: Any) -> None:
     assert "completed" == result.status
 
 
+@pytest.mark.parametrize("of", ["engine", "agent"])
+async def test_an_endpoint_without_namespaces(local_server: Any, of: str) -> None:
+    @triplane.tool(effect="read")
+    async def find(name: str) -> str:
+        """Find a customer."""
+        raise AssertionError
+
+    endpoint = triplane.Endpoint(local_server.url, namespaces="none")
+    before = len(local_server.requests)
+    own = {"endpoint": endpoint} if of == "agent" else {}
+    async with triplane.open_engine(
+        triplane.Endpoint(local_server.url) if of == "agent" else endpoint
+    ) as engine:
+        for tools in (namespace("crm", "Customers.", [find]), tool_search([find])):
+            agent = triplane.Agent("m", tools=list(tools), **own)
+            with pytest.raises(triplane.ConfigError, match=r"has neither: give it the tools by themselves"):
+                await engine.run(agent, "hello")
+        assert "completed" == (await engine.run(triplane.Agent("m", tools=[find], **own), "hello")).status
+
+    assert 1 == len(local_server.requests) - before
+
+
 async def test_a_computer(local_server: Any) -> None:
     done: list[str] = []
 

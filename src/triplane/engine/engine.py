@@ -12,7 +12,7 @@ import trio
 from triplane.core.artifacts import KeepsArtifacts
 from triplane.core.errors import ConfigError, EngineClosed, TriplaneError
 from triplane.net.statistics import PoolStatistics
-from triplane.tools import Workbench
+from triplane.tools import Workbench, needs_namespaces
 
 from .agent import Agent
 from .approvals import Decisions
@@ -343,7 +343,7 @@ class Engine:
 
     async def _run_of(self, run_id: str, agent: Agent, items: tuple[Item, ...], *, waits: bool) -> Run:
         """The run of that id: begun, or taken up where its log ends."""
-        _check_agent(agent)
+        self._check_agent(agent)
         found = await take_up_or_begin(self._ledger, run_id, agent, self._options, items, waits=waits)
         if isinstance(found, Resumption):
             return self._taken_up(found, agent)
@@ -362,7 +362,7 @@ class Engine:
         *,
         log: ClaimedLog | None = None,
     ) -> Run:
-        _check_agent(agent)
+        self._check_agent(agent)
         if log is None:
             log = self._ledger.create(f"run_{self._rng.getrandbits(96):024x}")
         run_id = log.run_id
@@ -376,7 +376,7 @@ class Engine:
         self, run_id: str, agent: Agent, decisions: Decisions, *, allow_changes: bool, waits: bool
     ) -> Run:
         self._check_open()
-        _check_agent(agent)
+        self._check_agent(agent)
         taken = await take_up(
             self._ledger, run_id, agent, self._options, decisions, allow_changes=allow_changes, waits=waits
         )
@@ -393,9 +393,20 @@ class Engine:
 
     def _fork(self, source: Driver, hold: Hold | None, agent: Agent, items: tuple[Item, ...]) -> Run:
         self._check_open()
-        _check_agent(agent)
+        self._check_agent(agent)
         origin = source.leave(agent, agent.endpoint or self._endpoint, hold)
         return self._new_run(agent, (*origin.items, *items), origin)
+
+    def _check_agent(self, agent: object) -> None:
+        if not isinstance(agent, Agent):
+            raise ConfigError(f"what runs is an Agent, not {type(agent).__name__}: triplane.Agent(model, …)")
+        endpoint = agent.endpoint or self._endpoint
+        if endpoint.namespaces == "none" and (special := needs_namespaces(agent.tools)) is not None:
+            raise ConfigError(
+                f"the tool {special.full_name!r} of agent {agent.name!r} is in a namespace or loaded by a search, and"
+                f" the endpoint {endpoint.host} has neither: give it the tools by themselves, or, if it has them, say"
+                ' Endpoint(…, namespaces="auto")'
+            )
 
     def _surroundings(self) -> Surroundings:
         return Surroundings(self._pool, self._options, self._rng, self, self._workbench, self._support)
@@ -414,8 +425,3 @@ class Engine:
     def _close(self) -> None:
         self._closed = True
         self._pool.close()
-
-
-def _check_agent(agent: object) -> None:
-    if not isinstance(agent, Agent):
-        raise ConfigError(f"what runs is an Agent, not {type(agent).__name__}: triplane.Agent(model, …)")

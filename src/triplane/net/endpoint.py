@@ -24,6 +24,7 @@ Region = Literal["us", "eu", "ae", "au", "in", "jp"]
 Service = Literal["openai", "azure", "xai"]
 LaneSupport = Literal["auto", "none", "named"]
 Steering = Literal["auto", "none"]
+Namespaces = Literal["auto", "none"]
 
 _RESOURCE = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?\Z")
 _HEADER_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
@@ -212,6 +213,8 @@ class Endpoint:
             after 60 (OpenAI WebSocket-mode guide).
         steering: ``"auto"``: a run steers responses by ``response.steer`` until the server shows that it does not know
             it; ``"none"``: what steers say goes with the next request.
+        namespaces: ``"auto"``: tools in namespaces, the search for tools and tools that it loads go up as an agent has
+            them; ``"none"``: the server knows nothing of all that, and an agent that has such tools is refused.
         proxy: The URL of an HTTP proxy, such as ``http://name:password@host:3128``; None to connect directly;
             ``"environment"`` for what ``HTTPS_PROXY``, ``HTTP_PROXY``, ``ALL_PROXY`` and ``NO_PROXY`` say.
         ssl_context: For ``wss``; by default one context with the system's authorities, built once for an engine.
@@ -234,6 +237,7 @@ class Endpoint:
     lanes: LaneSupport = attrs.field(default="auto", kw_only=True, validator=_one_of("auto", "none", "named"))
     max_age: float | None = attrs.field(default=55 * 60.0, kw_only=True, validator=_check_age)
     steering: Steering = attrs.field(default="auto", kw_only=True, validator=_one_of("auto", "none"))
+    namespaces: Namespaces = attrs.field(default="auto", kw_only=True, validator=_one_of("auto", "none"))
     proxy: str | None = attrs.field(default="environment", repr=False, kw_only=True, validator=_check_proxy)
     ssl_context: ssl.SSLContext | None = attrs.field(
         default=None, repr=False, kw_only=True, validator=_check_context
@@ -405,8 +409,18 @@ class Endpoint:
 
     @classmethod
     def xai(cls, api_key: str) -> Endpoint:
-        """The endpoint of xAI, which ends connections after 25 minutes (xAI WebSocket-mode guide). It has no lanes."""
-        return cls("https://api.x.ai/v1", api_key=api_key, lanes="none", steering="none", max_age=24 * 60.0)
+        """The endpoint of xAI, which ends connections after 25 minutes (xAI WebSocket-mode guide). It has no lanes.
+
+        Nothing is documented of namespaces there; `attrs.evolve` it with ``namespaces="auto"`` to try.
+        """
+        return cls(
+            "https://api.x.ai/v1",
+            api_key=api_key,
+            lanes="none",
+            steering="none",
+            namespaces="none",
+            max_age=24 * 60.0,
+        )
 
     @classmethod
     def local(cls, port: int, *, api_key: str | None = None) -> Endpoint:

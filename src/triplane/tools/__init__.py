@@ -33,6 +33,7 @@ from .kinds import Production as Production
 from .namespace import check_together as check_together
 from .namespace import definitions as definitions
 from .namespace import namespace as namespace
+from .namespace import needs_namespaces as needs_namespaces
 from .options import FailurePolicy as FailurePolicy
 from .options import ToolOptions as ToolOptions
 from .output import CallOutput as CallOutput

@@ -70,6 +70,14 @@ def definitions(tools: Iterable[Tool]) -> list[dict[str, Any]]:
     return found
 
 
+def needs_namespaces(tools: Iterable[Tool]) -> Tool | None:
+    """The first tool that only a server takes which has namespaces and the search for tools; None if there is none."""
+    for tool in tools:
+        if tool.namespace is not None or tool.defer_loading or tool.kind == "tool_search_call":
+            return tool
+    return None
+
+
 def check_together(tools: Iterable[Tool]) -> None:
     """Check that tools make sense in one request.
 
