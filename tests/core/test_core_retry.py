@@ -152,6 +152,8 @@ def test_a_successor_that_has_not_begun_was_asked_for() -> None:
         ({"tools": [{"type": "function"}, {"type": "mcp"}]}, True),
         ({"tools": ({"type": "code_interpreter"},)}, True),
         ({"tools": [{"type": "shell"}]}, True),
+        ({"tools": [{"type": "shell", "environment": {"type": "container_auto"}}]}, True),
+        ({"tools": [{"type": "shell", "environment": {"type": "local"}}]}, False),
         ({"tools": [{"type": "web_search_preview_2025_03_11"}, {"type": "custom"}]}, False),
         ({"tools": [{"type": "computer_use_preview"}, {"type": "apply_patch"}]}, False),
         ({"tools": [{"type": "namespace", "tools": [{"type": "function"}]}]}, False),

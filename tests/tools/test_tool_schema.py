@@ -351,6 +351,10 @@ def test_type_statements() -> None:
     )
 
 
+class Torn(TypedDict):
+    of: Limits | Node
+
+
 class Opaque:
     pass
 
@@ -366,7 +370,7 @@ class Opaque:
         (Mixed, "the annotation Mixed"),
         (Literal[b"x"], "the annotation typing.Literal"),
         (Literal[True], "the annotation typing.Literal"),
-        (Limits | Node, "Type unions may not contain more than one dataclass or attrs type"),
+        (Torn, "Type unions may not contain more than one dataclass or attrs type"),
         ("Missing", "needs the name 'Missing', which is not there at run time; define or import it at module level"),
         ("list[Missing]", "needs the name 'Missing'"),
         ("not a type", "cannot be evaluated"),

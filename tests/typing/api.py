@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, assert_type
+from typing import TYPE_CHECKING, Any, Literal, assert_type
 
 import triplane
-from triplane.protocol import ErrorEvent, ResponseCompleted, ResponseCreate, ResponseOutputTextDelta
+from triplane.protocol import (
+    ComputerAction,
+    ErrorEvent,
+    ResponseCompleted,
+    ResponseCreate,
+    ResponseOutputTextDelta,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 @triplane.tool
@@ -20,11 +29,29 @@ def with_options(city: str) -> list[str]:
     return [city]
 
 
+@triplane.custom_tool(regex="[a-z]+", async_=True)
+async def free(text: str) -> int:
+    """A custom tool."""
+    return len(text)
+
+
+async def act(actions: Sequence[ComputerAction], context: triplane.ToolContext) -> bytes:
+    """A handler."""
+    return context.call_id.encode() + bytes(len(actions))
+
+
+assert_type(triplane.computer_tool(act), triplane.Tool)
+assert_type(triplane.shell_tool(".", timeout=3), triplane.Tool)
+assert_type(triplane.namespace("a", "b", [free]), tuple[triplane.Tool, ...])
+assert_type(triplane.tool_search([plain], execution="client"), tuple[triplane.Tool, ...])
+
+
 async def a_tool_is_still_its_function() -> None:
     """Tests of users call their tools."""
     assert_type(await plain("x", days=2), str)
     assert_type(with_options("x"), list[str])
     assert_type(plain.timeout, float)
+    assert_type(await free("x"), int)
 
 
 agent = triplane.Agent(

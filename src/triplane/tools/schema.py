@@ -8,7 +8,6 @@ required and allows no others, so what may be left out has to be nullable instea
 from __future__ import annotations
 
 import inspect
-import pathlib
 import re
 import typing
 from typing import TYPE_CHECKING, Any
@@ -18,7 +17,8 @@ import orjson
 
 from triplane.core.errors import ConfigError
 
-from .extra import load_extra, parameter_descriptions
+from .extra import parameter_descriptions
+from .schema_unions import REFERENCE, Unions
 from .signature import NO_DEFAULT, annotated_text, bare, text_type
 from .values import UnserialisableError, to_json
 
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 Schema = dict[str, Any]
 
-_REFERENCE = "#/$defs/"
 # https://platform.openai.com/docs/guides/structured-outputs#supported-schemas: anything else is an HTTP 400
 # for the whole request, so what is not known to be allowed is taken to be forbidden.
 _STRICT_KEYWORDS = frozenset(
@@ -62,15 +61,14 @@ def build_schema(signature: Signature, *, tool: str) -> tuple[Schema, bool]:
     root: Schema = {"type": "object", "properties": {}, "required": [], "additionalProperties": False}
     if not signature.parameters:
         return root, True
-    types = [parameter.type for parameter in signature.parameters]
+    unions = Unions()
+    types = [unions.split(parameter.type) for parameter in signature.parameters]
     try:
-        schemas, definitions = load_extra("msgspec.json").schema_components(
-            [*types, *signature.classes], schema_hook=_other_types, ref_template=_REFERENCE + "{name}"
-        )
+        schemas, definitions = unions.components([*types, *signature.classes])
     except (TypeError, ValueError) as error:
         raise ConfigError(f"the parameters of tool {tool!r} have no JSON schema: {error}") from error
     for cls, reference in zip(signature.classes, schemas[len(types) :], strict=True):
-        _complete(definitions[reference["$ref"].removeprefix(_REFERENCE)], cls)
+        _complete(definitions[reference["$ref"].removeprefix(REFERENCE)], cls)
     for parameter, schema in zip(signature.parameters, schemas, strict=False):
         _describe(schema, parameter.type, parameter.description)
         if parameter.has_default:
@@ -107,11 +105,6 @@ def given_schema(parameters: Mapping[str, Any], *, tool: str) -> tuple[Schema, b
         return schema, _strict(schema) == schema
     except (_NotStrictError, TypeError, AttributeError):  # the latter two: not a valid schema at all
         return schema, False
-
-
-def _other_types(cls: type) -> Schema:
-    assert cls is pathlib.Path, "of the types that a signature may have, msgspec knows all but this one"
-    return {"type": "string"}
 
 
 def _as_json(value: Any) -> Any:

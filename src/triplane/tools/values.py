@@ -233,11 +233,28 @@ def _union(annotation: Any, converter: cattrs.BaseConverter) -> Structure:
                 return hook(value, member)
             except Exception as error:  # noqa: BLE001  (a class's own converter may raise anything)
                 errors.append((member, error))
-        # Where only one member is a list, or an object, as the value is, it knows best what is wrong inside.
-        near = [error for member, error in errors if _has_shape(value, bare(member))]
-        raise near[0] if len(near) == 1 else MismatchError(expected(kind), value)
+        # Where only one member is a list, or an object, as the value is, it knows best what is wrong inside; of several
+        # classes the one that has most of the fields.
+        near = [(member, error) for member, error in errors if _has_shape(value, bare(member))]
+        if len(near) > 1 and isinstance(value, dict):
+            most = max(_common_fields(value, member) for member, _ in near)
+            near = [each for each in near if most and _common_fields(value, each[0]) == most]
+            if len(near) != 1:
+                raise MismatchError(_several(kind), value)
+        raise near[0][1] if len(near) == 1 else MismatchError(expected(kind), value)
 
     return try_each
+
+
+def _several(kind: Any) -> str:
+    """What a union of several classes expects, by their fields."""
+    classes = [bare(member) for member in alternatives(kind) if is_class_with_fields(bare(member))]
+    return f"an object with {' or '.join(', '.join(typing.get_type_hints(cls)) for cls in classes)}"
+
+
+def _common_fields(value: dict[str, Any], member: Any) -> int:
+    cls = bare(member)
+    return len(value.keys() & typing.get_type_hints(cls).keys()) if is_class_with_fields(cls) else 0
 
 
 def _has_shape(value: Any, member: Any) -> bool:
