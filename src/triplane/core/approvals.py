@@ -110,7 +110,7 @@ class Approvals:
 
 def question_about(call: ToolCall, note: str = "") -> ApprovalAsked:
     """What a person is asked about a call of one of the agent's tools."""
-    return ApprovalAsked(call.call_id, call.name, call.arguments, note=note)
+    return ApprovalAsked(call.call_id, call.full_name, call.arguments, note=note)
 
 
 def questions_of(responses: Iterable[ResponseAccumulator]) -> list[ApprovalAsked]:

@@ -12,7 +12,7 @@ from triplane.core.approvals import question_about
 from triplane.core.errors import ApprovalRequired, ConfigError, Receipt
 from triplane.core.outcome import ToolOutcome
 from triplane.core.records import ApprovalGiven, ToolFinished
-from triplane.tools import results
+from triplane.tools import results, tool_for
 from triplane.tools.approval import asks_first
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class Approvals:
         calls, book = list(calls), self._run.approvals
         for call in calls:
             if call.call_id not in book.asked and not self._is_begun(call):
-                tool = self._agent.tools_by_name.get(call.name)
+                tool = tool_for(call, self._agent.tools_by_name)
                 note = None if tool is None else asks_first(tool, call)
                 if note is not None:
                     self._record(question_about(call, note))
@@ -86,7 +86,7 @@ class Approvals:
             else:
                 reason = "" if decision is None else decision.reason
                 outcome = ToolOutcome("denied", results.denied(reason))
-                self._record(ToolFinished(call.call_id, call.name, outcome))
+                self._record(ToolFinished(call.call_id, call.full_name, outcome))
         return approved
 
     async def decided(self) -> None:

@@ -17,6 +17,7 @@ from triplane.tools import CallRun, ToolFailedError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from triplane.core.outcome import ToolCall
     from triplane.core.reducer import RunReducer
     from triplane.tools import FailurePolicy, Setting, Tool
 
@@ -50,6 +51,10 @@ class AsyncCalls:
                 self._running += 1
                 one = CallRun(call, tools, self._setting)
                 nursery.start_soon(self._one, one, name=f"async tool {call.full_name[:64]}")
+
+    def has_begun(self, call: ToolCall) -> bool:
+        """Whether a call was started here."""
+        return call.call_id in self._begun
 
     async def _one(self, one: CallRun) -> None:
         """Run one call. What is expected to fail is a value: nothing but bugs raises into the nursery."""

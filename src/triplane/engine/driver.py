@@ -258,9 +258,7 @@ class Driver:
                 await self._turns.take()
                 self._calls.check()
             calls = self._calls.claim()
-            is_idle = (
-                not calls and not self._reducer.owes_answers and not self._reducer.has_unanswered_input
-            )
+            is_idle = not calls and not self._reducer.owes_answers and not self._reducer.has_unanswered_input
             if is_idle and not book.outstanding:
                 response = self._reducer.response
                 if response.status == "incomplete":

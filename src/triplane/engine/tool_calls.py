@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 
 _ID_USED = "The tool was not run: this call has the id of another one, which was run for a response that was given up."
 
+_NOBODY_ASKED = "A person would have to approve it first, and nobody is asked about a call that is async."
 _CALL_DONE = "response.output_item.done"
 
 
@@ -123,6 +124,7 @@ class ToolCalls:
 
         Calls that started early, and that neither this turn's response nor its likes ask for, are cancelled.
         """
+        self._refuse_unasked()
         pending, retracted = self._run.calls.pending, self._run.calls.retracted
         waiting = {call.call_id for call in pending}
         # What started early may have its outcome by now; what a failure does to the others is yet to be seen to.
@@ -140,6 +142,14 @@ class ToolCalls:
                 begun.cancel("Its response was given up.")
                 del self._begun[call_id]
         return calls
+
+    def _refuse_unasked(self) -> None:
+        """No call runs unasked because the server says that its model does not wait for it: nobody could be asked."""
+        for call in self._run.calls.outstanding:
+            tool = tool_for(call, self._agent.tools_by_name)
+            if tool is not None and not self._async.has_begun(call) and asks_first(tool, call) is not None:
+                outcome = ToolOutcome("denied", results.denied(_NOBODY_ASKED))
+                self._record(ToolFinished(call.call_id, call.full_name, outcome))
 
     def is_begun(self, call: ToolCall) -> bool:
         """Whether a call that `claim` gave has started, or gets what a call of a response that was retracted brings."""
@@ -223,13 +233,13 @@ class ToolCalls:
         tools, calls = self._agent.tools_by_name, self._run.calls
         started = {effect.call_id for effect in calls.effects}
         for call in ran:
-            tool = tools.get(call.name)
+            tool = tool_for(call, tools)
             if tool is None or (tool.siblings or self._agent.siblings) != "cancel":
                 continue
             outcome = calls.outcomes.get(call.call_id)
             if call.call_id in started and outcome is not None and outcome.kind in ("failed", "timed_out"):
                 for other in calls.pending:
-                    self.finished(other, ToolOutcome("cancelled", results.sibling_failed(call.name)))
+                    self.finished(other, ToolOutcome("cancelled", results.sibling_failed(call.full_name)))
 
     def queued(self, call: ToolCall, tool: Tool) -> None:
         """See `Observer`."""

@@ -146,6 +146,11 @@ def checked(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
             f"tool {name!r} has early=True with needs_approval=True; a call that waits for a person can never start "
             f"early, so remove one of them"
         )
+    if options["async_"] and options["needs_approval"] is not False:
+        raise ConfigError(
+            f"tool {name!r} has async_=True with needs_approval; the run waits for the person who approves, so it can "
+            f"wait for the call as well: remove one of them"
+        )
     if options["early"] and options["async_"]:
         raise ConfigError(
             f"tool {name!r} has early=True and async_=True; nobody waits for an async one anyway"
