@@ -33,7 +33,7 @@ RULES_FOR_TRIO = (
     (
         "--per-file-ignores="
         # Captured, and raised again once the nursery has closed; cancellations are let through first.
-        "src/triplane/engine/background.py:ASYNC103 "
+        "src/triplane/tools/background.py:ASYNC103 "
         # Another thread's, raised where it was asked for; and what is awaited on leaving has a shield and a deadline.
         "src/triplane/ledger/sqlite.py:ASYNC102,ASYNC103 "
         # Both nurseries are opened in one statement on purpose.

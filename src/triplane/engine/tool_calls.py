@@ -27,8 +27,7 @@ from triplane.tools import (
     run_calls,
 )
 from triplane.tools.approval import asks_first
-
-from .background import open_background
+from triplane.tools.background import open_background
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence

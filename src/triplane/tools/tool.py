@@ -13,7 +13,7 @@ import attrs
 from triplane.core.errors import ConfigError
 from triplane.core.outcome import EffectClass
 
-from .arguments import Arguments
+from .arguments import Arguments, ReadsArguments
 from .kinds import Awaiting, Producer, is_generator, producer_of
 from .options import ErrorText, NeedsApproval, OnError, Siblings, ToolOptions, checked
 from .schema import build_schema, first_paragraph, given_schema
@@ -47,7 +47,7 @@ class Tool:
     description: str
     parameters: dict[str, Any]
     strict: bool
-    arguments: Arguments
+    arguments: ReadsArguments
     producer: Producer
     timeout: float
     max_output: int
