@@ -49,7 +49,7 @@ RULES_FOR_TRIO = (
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
     """The suite, in random order, on all cores."""
-    session.install("-e", ".[cli,http,testing,cassette,fast]", *dependencies("test"))
+    session.install("-e", ".[cli,http,mcp,testing,cassette,fast]", *dependencies("test"))
     # Many tests start interpreters of their own, which compile the package anew where bytecode is not kept.
     session.env["PYTHONDONTWRITEBYTECODE"] = ""
     session.run("python", "-m", "pytest", "-n", "auto", *session.posargs)
@@ -67,7 +67,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def typing(session: nox.Session) -> None:
     """Types, by two checkers."""
-    session.install("-e", ".[cli,http,testing,cassette,fast]", *dependencies("typing"), "nox")
+    session.install("-e", ".[cli,http,mcp,testing,cassette,fast]", *dependencies("typing"), "nox")
     session.run("mypy")
     session.run("pyright")
 
@@ -195,7 +195,7 @@ def simulate(session: nox.Session) -> None:
 @nox.session
 def coverage(session: nox.Session) -> None:
     """Which lines and branches the suite reaches."""
-    session.install("-e", ".[cli,http,testing,cassette,fast]", *dependencies("test"))
+    session.install("-e", ".[cli,http,mcp,testing,cassette,fast]", *dependencies("test"))
     session.run("coverage", "erase")
     session.run("coverage", "run", "-m", "pytest", "-q", *session.posargs)
     session.run("coverage", "combine", "--quiet")
