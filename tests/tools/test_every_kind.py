@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import os
 import threading
-import time
 import tracemalloc
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import pytest
 import trio
-from tool_bench import Recorder, run_one, until
+from tool_bench import Recorder, is_gone, members, run_one, until
 
 from triplane.ledger import FileArtifacts
 from triplane.tools import Workbench, process, process_tool, thread_statistics, tool, tools_of
@@ -171,30 +170,6 @@ class Scene:
     def group(self) -> int:
         path = Path(self.folder, "group")
         return int(path.read_text()) if path.exists() else 0
-
-
-def members(group: int) -> list[str]:
-    """Who is left of a process group, zombies not counted."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                state, _, pgrp = (entry / "stat").read_text().rpartition(")")[2].split()[:3]
-            except OSError:
-                continue
-            if int(pgrp) == group and state != "Z":
-                found.append(entry.name)
-    return found
-
-
-def is_gone(group: int) -> bool:
-    """Whether nobody is left of a process group in the end. Killed is not dead: a process needs a moment to go."""
-    patience = time.monotonic() + 5
-    while members(group):
-        if time.monotonic() > patience:
-            return False
-        time.sleep(0.005)
-    return True
 
 
 @pytest.fixture

@@ -227,7 +227,9 @@ class Connection:
                 async for _ in events:
                     self._changed.set()
         except Exception as error:  # noqa: BLE001  (a convenience; the calls go on without it)
-            _logger.debug("the MCP server %r does not tell of changes: %s", self.settings.name, type(error).__name__)
+            _logger.debug(
+                "the MCP server %r does not tell of changes: %s", self.settings.name, type(error).__name__
+            )
 
     async def _follow_changes(self, client: Client) -> None:
         while True:
@@ -238,7 +240,9 @@ class Connection:
                 self.settings.on_tools(await self.list_tools(client))
             except Exception as error:  # noqa: BLE001  (the list stays as it was)
                 words = concealed(str(error), concealing(self.settings.server))[:_MAX_WORDS]
-                _logger.warning("the tools of the MCP server %r could not be read: %s", self.settings.name, words)
+                _logger.warning(
+                    "the tools of the MCP server %r could not be read: %s", self.settings.name, words
+                )
 
     def _failure(self, error: Exception | None) -> McpFailed:
         """Why a session is over that nobody wanted to end."""

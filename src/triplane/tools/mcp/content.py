@@ -51,7 +51,10 @@ def _parts(block: mcp_types.ContentBlock) -> Iterable[Part]:
         case mcp_types.AudioContent():
             yield _media(block.data, block.mime_type, "audio")
         case mcp_types.ResourceLink():
-            told = [str(block.uri), *filter(None, (block.title or block.name, block.mime_type, block.description))]
+            told = [
+                str(block.uri),
+                *filter(None, (block.title or block.name, block.mime_type, block.description)),
+            ]
             yield f"[resource: {', '.join(told)}]"
         case mcp_types.EmbeddedResource():
             resource = block.resource

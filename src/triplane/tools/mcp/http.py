@@ -148,13 +148,18 @@ class _Client(httpx2.AsyncClient):
                 return await self._checked(request, response, exchange, request_id)
             return response
         except Exception as error:  # noqa: BLE001  (in the SDK's transport it would end all requests)
-            return _refusal(request, f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
+            return _refusal(
+                request, f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+            )
         finally:
             if response is None:
                 self._exchanges.pop(request_id, None)
 
     async def _sent(
-        self, request: httpx2.Request, stream: bool, options: dict[str, Any]  # noqa: FBT001  (as httpx2 has it)
+        self,
+        request: httpx2.Request,
+        stream: bool,
+        options: dict[str, Any],  # noqa: FBT001  (as httpx2 has it)
     ) -> httpx2.Response:
         return await super().send(request, stream=stream, **options)
 
@@ -218,6 +223,8 @@ async def _told(response: httpx2.Response) -> str:
         pass  # what came is enough
     finally:
         await response.aclose()
-    advice = {401: "; check headers= or auth=", 403: "; check headers= or auth="}.get(response.status_code, "")
+    advice = {401: "; check headers= or auth=", 403: "; check headers= or auth="}.get(
+        response.status_code, ""
+    )
     words = " ".join(told[:_SHOWN].decode(errors="replace").split())
     return f"HTTP status {response.status_code}{advice}{': ' if words else ''}{words}"

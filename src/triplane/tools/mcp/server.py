@@ -195,7 +195,9 @@ class McpServer:
     def _given_up(self, connection: Connection) -> Exception:
         error = connection.lost()
         if isinstance(error, McpFailed):
-            error.message = f"{error.message}\nIt has been started again {self._restarts} times, which is enough."
+            error.message = (
+                f"{error.message}\nIt has been started again {self._restarts} times, which is enough."
+            )
         return error
 
     def _take(self, listed: list[mcp_types.Tool]) -> None:

@@ -24,7 +24,7 @@ def _words(command: Sequence[str]) -> tuple[str, ...]:
             f"the command of an MCP server is a list of words, a program and its arguments, not {type(command).__name__}"
         )
     words = tuple(command)
-    if not words or not all(isinstance(word, str) and word and "\0" not in word for word in words):
+    if not words or not words[0] or not all(isinstance(word, str) and "\0" not in word for word in words):
         raise ConfigError("the command of an MCP server is a list of words, a program and its arguments")
     return words
 

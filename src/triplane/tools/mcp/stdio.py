@@ -102,6 +102,14 @@ class _Pipes:
 
     async def read(self) -> None:
         """Take messages off stdout, until it ends or is given up."""
+        try:
+            await self._read_lines()
+            self._wire.end()
+        finally:
+            self._to_session.close()
+            self._silent.set()
+
+    async def _read_lines(self) -> None:
         rest = bytearray()
         try:
             async for chunk in self._stdout:
@@ -116,11 +124,7 @@ class _Pipes:
                     self._wire.end(f"sent a message of more than {MAX_MESSAGE:,} bytes")
                     return
         except (trio.BrokenResourceError, trio.ClosedResourceError):
-            pass
-        finally:
-            self._wire.end()
-            self._to_session.close()
-            self._silent.set()
+            return
 
     async def _take(self, line: bytes) -> bool:
         """Pass one line on, if it is a message, and tell whether more is wanted."""
