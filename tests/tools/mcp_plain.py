@@ -18,7 +18,7 @@ NUMBER = {
 }
 TOOLS = [
     "text", "raise", "refuse", "hang", "late", "much", "bytes", "die", "forks", "stray", "long", "wrong", "environment",
-    "progress", "change", "deaf",
+    "progress", "change", "deaf", "unfit",
 ]  # fmt: skip
 waiting = set()
 late = set()
@@ -48,6 +48,8 @@ def listed():
         }
         for name in TOOLS
     ]
+    unfit = next(tool for tool in tools if tool["name"] == "unfit")
+    unfit["outputSchema"] = {"type": "object", "properties": {"x": {"type": "integer"}}}
     if "paged" in HOW:
         return tools[:8], tools[8:]
     return tools, None
@@ -86,6 +88,8 @@ def call(number, params):
         sys.stdout.flush()
     elif name == "wrong":
         send(id=number, result={"content": "not a list"})
+    elif name == "unfit":
+        answer(number, "words", structuredContent={"x": "one"})
     elif name == "environment":
         answer(number, " ".join(sorted(os.environ)), os.getcwd())
     elif name == "progress":

@@ -78,7 +78,7 @@ async def test_options() -> None:
     async with mcp.open_mcp(plain("paged"), overrides=overrides, max_output=100, timeout=7) as server:
         tools = by_name(server)
 
-    assert 16 == len(tools), "the second page as well"
+    assert 17 == len(tools), "the second page as well"
     assert (5.0, "write", "raise", 100) == tuple(
         getattr(tools["text"], option) for option in ("timeout", "effect", "on_error", "max_output")
     )
@@ -113,6 +113,7 @@ async def test_a_call_that_fails() -> None:
         said = await run_one(tools["raise"])
         refused = await run_one(tools["refuse"])
         wrong = await run_one(tools["wrong"])
+        unfit = await run_one(tools["unfit"])
 
     assert (said.kind, said.reason) == ("failed", "exception")
     assert said.output == (
@@ -120,7 +121,8 @@ async def test_a_call_that_fails() -> None:
         "Its output until then:\nbegun\nno sk-abcdefghijkl"
     )
     assert refused.output == "The tool failed. McpToolError: no [redacted]"
-    assert wrong.output.startswith("The tool failed. McpToolError: its answer cannot be used: ")
+    assert wrong.output.startswith("The tool failed. McpToolError: its answer cannot be used: ValidationError: ")
+    assert "its answer cannot be used: RuntimeError: Invalid structured content" in unfit.output
 
 
 async def test_a_cancelled_call_costs_nobody_else() -> None:

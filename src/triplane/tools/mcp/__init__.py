@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import math
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, Literal, Unpack
 
 import trio
 
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from .server import McpServer as McpServer
 
 
+Mode = Literal["auto", "legacy"]
+
+
 @asynccontextmanager
 async def open_mcp(
     server: Stdio | Http,
@@ -36,6 +39,7 @@ async def open_mcp(
     allow: Collection[str] | None = None,
     deny: Collection[str] = (),
     overrides: Mapping[str, ToolOptions] | None = None,
+    mode: Mode = "auto",
     start_timeout: float = 30.0,
     close_timeout: float = 2.0,
     restarts: int = 3,
@@ -61,6 +65,8 @@ async def open_mcp(
             Default: all.
         deny: Which of those there are not to be.
         overrides: Options for the tools whose names match a pattern: ``{"delete_*": {"timeout": 5}}``.
+        mode: How a version of the protocol is agreed on: ``"auto"`` asks for the newest, and falls back on the handshake of
+            older ones; ``"legacy"`` begins with that, for servers that take long over what they do not know.
         start_timeout: Seconds until it must have told its tools, at each start; above 0.
         close_timeout: Seconds that it gets to end when the block is left. A process is then sent SIGTERM, half a second later
             its group is killed, and at most one more second is waited.
@@ -76,6 +82,8 @@ async def open_mcp(
     leaving.
     """
     _check(start_timeout, close_timeout, restarts)
+    if mode not in ("auto", "legacy"):
+        raise ConfigError(f"mode of an MCP server is {mode!r}; use 'auto' or 'legacy'")
     if not isinstance(server, Stdio | Http):
         raise ConfigError(f"open_mcp takes mcp.Stdio(…) or mcp.Http(…), not {type(server).__name__}")
     # The SDK takes more than a second to import. In a thread, for others may have sockets to answer meanwhile.
@@ -90,6 +98,7 @@ async def open_mcp(
             server.shown if name is None else name,
             choice,
             nursery,
+            mode=mode,
             start_timeout=start_timeout,
             close_timeout=close_timeout,
             restarts=restarts,

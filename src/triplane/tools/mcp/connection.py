@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib.metadata
 import logging
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, final
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, final
 
 import attrs
 import mcp_types
@@ -34,11 +34,10 @@ if TYPE_CHECKING:
 
     from triplane.core.errors import McpMoment
 
+    from . import Mode
     from .servers import Server
 
 T = TypeVar("T")
-# "auto" tries the newest protocol and falls back on the handshake of older ones, "legacy" begins with that.
-Mode = Literal["auto", "legacy"]
 
 MAX_PAGES = 100
 _MAX_WORDS = 1_000

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from triplane.tools.kinds import Production
     from triplane.tools.tool import Tool
 
-    from .connection import Mode
+    from . import Mode
     from .servers import Server
 
 T = TypeVar("T")
@@ -46,6 +46,7 @@ class McpServer:
         choice: Choice,
         nursery: trio.Nursery,
         *,
+        mode: Mode,
         start_timeout: float,
         close_timeout: float,
         restarts: int,
@@ -61,7 +62,7 @@ class McpServer:
             on_tools=self._take,
         )
         self._restarts = self._restarts_left = restarts
-        self._mode: Mode = "auto"
+        self._mode = mode
         self._connection: Connection | None = None
         self._is_closed = False
         self._known: dict[str, tuple[mcp_types.Tool, Tool]] | None = None
@@ -113,7 +114,7 @@ class McpServer:
         """
         connection = self._connection = self._start()
         await connection.ready.wait()
-        if connection.ended_early:
+        if connection.ended_early and self._mode == "auto":
             # Servers are known that end when what they hear first is not the handshake of their time.
             self._mode = "legacy"
             connection = self._connection = self._start()
