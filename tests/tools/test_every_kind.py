@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import itertools
 import os
+import sys
 import threading
 import tracemalloc
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ import trio
 from tool_bench import Recorder, is_gone, members, run_one, until
 
 from triplane.ledger import FileArtifacts
-from triplane.tools import Workbench, process, process_tool, thread_statistics, tool, tools_of
+from triplane.tools import Workbench, mcp, process, process_tool, thread_statistics, tool, tools_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -38,6 +39,8 @@ class Scene:
     release: threading.Event = attrs.field(factory=threading.Event)
     closed: list[str] = attrs.field(factory=list)
     folder: str = ""
+    # An MCP server's, by what they do.
+    served: dict[str, Tool] = attrs.field(factory=dict)
 
     def of(self, kind: str, does: str) -> Tool:
         return getattr(self, f"_{kind}")(does)
@@ -167,26 +170,41 @@ class Scene:
 
         return work
 
+    def _mcp(self, does: str) -> Tool:
+        return attrs.evolve(self.served[does], name="t", effect="write", **self.options)
+
     def group(self) -> int:
         path = Path(self.folder, "group")
         return int(path.read_text()) if path.exists() else 0
 
 
 @pytest.fixture
-def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+async def scene(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Callable[..., Any]]:
     monkeypatch.setattr(process, "GRACE", 0.05)
+    served: dict[str, Tool] = {}
 
     @contextmanager
     def made(**options: Any) -> Iterator[Scene]:
         options.setdefault("max_output", CAP)
         options.setdefault("timeout", 10)
-        one = Scene(options, folder=str(tmp_path))
+        one = Scene(options, folder=str(tmp_path), served=served)
         try:
             yield one
         finally:
             one.release.set()
 
-    return made
+    async with AsyncExitStack() as stack:
+        if "mcp" in parameters_of(request.node).values():
+            plain = mcp.Stdio([sys.executable, "-S", "-E", str(Path(__file__).with_name("mcp_plain.py"))])
+            server = await stack.enter_async_context(mcp.open_mcp(plain, mode="legacy"))
+            served |= {each.name: each for each in server.tools}
+        yield made
+
+
+def parameters_of(test: Any) -> dict[str, Any]:
+    return test.callspec.params if hasattr(test, "callspec") else {}
 
 
 @contextmanager
@@ -198,7 +216,7 @@ def nothing_left(scene: Scene) -> Iterator[None]:
     assert is_gone(scene.group() or -1)
 
 
-ALL = ["async", "method", "thread", "stream", "process"]
+ALL = ["async", "method", "thread", "stream", "process", "mcp"]
 IN_PYTHON = ["async", "method", "thread", "stream"]
 
 
@@ -224,7 +242,7 @@ async def test_arguments_that_do_not_fit(kind: str, scene: Any) -> None:
         outcome = await run_one(here.of(kind, "text"), number="x", other=1)
 
     assert (outcome.kind, outcome.reason, outcome.attempts) == ("failed", "invalid_arguments", 0)
-    assert "number: expected a whole number" in outcome.output or "number: expected" in outcome.output
+    assert ("number: 'x' is not of type" if kind == "mcp" else "number: expected") in outcome.output
     assert here.closed == [], "it was not run"
 
 
