@@ -22,7 +22,6 @@ TOOLS = [
 ]  # fmt: skip
 waiting = set()
 late = set()
-calls = 0
 
 
 def send(**message):
@@ -56,8 +55,6 @@ def listed():
 
 
 def call(number, params):
-    global calls
-    calls += 1
     name = params["name"]
     if name == "text":
         answer(number, "fine")

@@ -14,16 +14,15 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import pytest
 import trio
-from tool_bench import Recorder, is_gone, members, run_one, until
+from tool_bench import Recorder, is_gone, run_one, until
 
 from triplane.ledger import FileArtifacts
-from triplane.tools import Workbench, mcp, process, process_tool, thread_statistics, tool, tools_of
+from triplane.tools import Tool, Workbench, mcp, process, process_tool, thread_statistics, tool, tools_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
     from triplane.core.outcome import ToolOutcome
-    from triplane.tools import Tool
 
 CAP = 16 * 1024
 LINE = "0123456789abcde\n"

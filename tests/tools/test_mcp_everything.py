@@ -10,11 +10,12 @@ import pytest
 from tool_bench import run_one, until
 
 import triplane
-from triplane.core.outcome import ToolOutcome
 from triplane.tools import Tool, mcp
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from triplane.core.outcome import ToolOutcome
 
 EVERYTHING = Path(__file__).with_name("mcp_everything.py")
 
@@ -99,7 +100,8 @@ async def test_what_is_answered(way: str, everything: Any) -> None:
         {"type": "input_text", "text": "the end"},
     ] == list(media.content)
     assert ['{"x":1,"y":2}', '{"x":1}'] == [
-        outcomes[name].output.replace("\n ", "").replace(" ", "").replace("\n", "") for name in ("point", "structured")
+        outcomes[name].output.replace("\n ", "").replace(" ", "").replace("\n", "")
+        for name in ("point", "structured")
     ]
     assert "failed" == outcomes["ask"].kind
 

@@ -69,7 +69,9 @@ class Rude:
         if answer == "reset":
             return False
         if answer == "cut":
-            await stream.send_all(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 99\r\n\r\n{")
+            await stream.send_all(
+                b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 99\r\n\r\n{"
+            )
             return False
         if answer == "stream":
             await stream.send_all(
@@ -99,13 +101,20 @@ class Rude:
             await stream.send_all(response(400, JSON, {"jsonrpc": "2.0", "id": None, "error": error}))
             return True
         session = f"mcp-session-id: {self.sessions}" if method == "initialize" else ""
-        await stream.send_all(response(200, JSON, {"jsonrpc": "2.0", "id": message["id"], "result": result}, session))
+        await stream.send_all(
+            response(200, JSON, {"jsonrpc": "2.0", "id": message["id"], "result": result}, session)
+        )
         return True
 
 
 def response(status: int, kind: str, body: Any, *more: str) -> bytes:
     content = body if isinstance(body, bytes) else orjson.dumps(body) if kind == JSON else body.encode()
-    lines = [f"HTTP/1.1 {status} X", f"content-type: {kind}", f"content-length: {len(content)}", *filter(None, more)]
+    lines = [
+        f"HTTP/1.1 {status} X",
+        f"content-type: {kind}",
+        f"content-length: {len(content)}",
+        *filter(None, more),
+    ]
     return "\r\n".join([*lines, "", ""]).encode() + content
 
 
@@ -146,7 +155,9 @@ async def test_nobody_there() -> None:
 async def test_what_cannot_be_opened(answers: Any, words: str) -> None:
     async with rude(**answers) as server:
         with pytest.raises(McpFailed) as caught:
-            async with mcp.open_mcp(mcp.Http(server.url), name="rude", start_timeout=0.3 if "within" in words else 20):
+            async with mcp.open_mcp(
+                mcp.Http(server.url), name="rude", start_timeout=0.3 if "within" in words else 20
+            ):
                 raise AssertionError
 
     assert str(caught.value).startswith(f"the MCP server 'rude' {words}")
@@ -170,7 +181,10 @@ async def test_what_cannot_be_opened(answers: Any, words: str) -> None:
 async def test_one_call_that_fails_is_no_other_s(answer: Any, words: str) -> None:
     """In the SDK's transport it would end the session, with all that is under way."""
     observer = Recorder()
-    async with rude(other=answer, fine="hang") as server, mcp.open_mcp(mcp.Http(server.url), name="rude") as opened:
+    async with (
+        rude(other=answer, fine="hang") as server,
+        mcp.open_mcp(mcp.Http(server.url), name="rude") as opened,
+    ):
         tools = by_name(opened)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(run_one, tools["fine"], observer)
@@ -201,7 +215,9 @@ async def test_a_call_that_is_cancelled(how: str) -> None:
                     scope.cancel()
             assert "fine" == (await run_one(tools["fine"])).output
         await until(
-            lambda: 2 == len([heard for heard in server.heard if heard["method"] == "notifications/cancelled"])
+            lambda: (
+                2 == len([heard for heard in server.heard if heard["method"] == "notifications/cancelled"])
+            )
         )
 
 
@@ -217,7 +233,9 @@ async def test_a_cancelled_request_is_hung_up(monkeypatch: pytest.MonkeyPatch) -
 
 async def test_a_session_that_was_forgotten() -> None:
     """Another is begun by the next call."""
-    async with rude(other=(404, JSON, {"jsonrpc": "2.0", "id": None, "error": {"code": -1, "message": "?"}})) as server:
+    async with rude(
+        other=(404, JSON, {"jsonrpc": "2.0", "id": None, "error": {"code": -1, "message": "?"}})
+    ) as server:
         async with mcp.open_mcp(mcp.Http(server.url), name="rude") as opened:
             tools = by_name(opened)
             outcome = await run_one(tools["other"])
@@ -245,7 +263,9 @@ async def test_headers_and_auth(caplog: pytest.LogCaptureFixture) -> None:
             request.headers["Signature"] = "sealed with a kiss"
             yield request
 
-    async with rude(other=(200, "text/plain", ""), fine=(403, "text/plain", "not with sesame-open")) as server:
+    async with rude(
+        other=(200, "text/plain", ""), fine=(403, "text/plain", "not with sesame-open")
+    ) as server:
         given = mcp.Http(server.url, headers={"Authorization": "Bearer sesame-open"}, auth=Signed())
         async with mcp.open_mcp(given) as opened:
             outcome = await run_one(by_name(opened)["fine"])

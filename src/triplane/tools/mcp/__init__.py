@@ -8,13 +8,12 @@ from __future__ import annotations
 import importlib
 import math
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Literal, Unpack
+from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 import trio
 
 from triplane.core.errors import ConfigError
 from triplane.tools.background import open_background
-from triplane.tools.options import ToolOptions
 
 from .errors import McpToolError as McpToolError
 from .servers import Http as Http
@@ -24,7 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Mapping
     from types import ModuleType
 
-    from .server import McpServer as McpServer
+    from triplane.tools.options import ToolOptions
+
+    from .mcp_server import McpServer as McpServer
 
 
 Mode = Literal["auto", "legacy"]
@@ -45,7 +46,9 @@ async def open_mcp(
     restarts: int = 3,
     **options: Unpack[ToolOptions],
 ) -> AsyncIterator[McpServer]:
-    """Open a server, and yield it with its tools::
+    """Open a server, and yield it with its tools.
+
+    For instance::
 
         async with mcp.open_mcp(mcp.Stdio(["uvx", "mcp-server-git"]), prefix="git_") as git:
             agent = triplane.Agent("gpt-5.5", tools=[*git.tools])
@@ -89,7 +92,7 @@ async def open_mcp(
     # The SDK takes more than a second to import. In a thread, for others may have sockets to answer meanwhile.
     await trio.to_thread.run_sync(_load)
     from .listing import Choice  # noqa: PLC0415  (they import the SDK)
-    from .server import McpServer  # noqa: PLC0415
+    from .mcp_server import McpServer  # noqa: PLC0415
 
     choice = Choice(prefix=prefix, allow=allow, deny=deny, options=options, overrides=overrides or {})
     async with open_background() as nursery:
@@ -111,14 +114,15 @@ async def open_mcp(
 
 
 def _check(start_timeout: float, close_timeout: float, restarts: int) -> None:
-    def check(option: str, value: object, kinds: type | tuple[type, ...], least: float, words: str) -> None:
-        fits = isinstance(value, kinds) and not isinstance(value, bool)
-        if not fits or not least <= value < math.inf:  # type: ignore[operator]  # it is a number by now
-            raise ConfigError(f"{option} of an MCP server is {value!r}; give {words}")
+    def fits(value: Any, *kinds: type) -> bool:
+        return type(value) in kinds and 0 <= value < math.inf
 
-    check("start_timeout", start_timeout, (int, float), 0.001, "seconds above 0")
-    check("close_timeout", close_timeout, (int, float), 0, "seconds, at least 0")
-    check("restarts", restarts, int, 0, "a number of starts, at least 0")
+    if not fits(start_timeout, int, float) or not start_timeout:
+        raise ConfigError(f"start_timeout of an MCP server is {start_timeout!r}; give seconds above 0")
+    if not fits(close_timeout, int, float):
+        raise ConfigError(f"close_timeout of an MCP server is {close_timeout!r}; give seconds, at least 0")
+    if not fits(restarts, int):
+        raise ConfigError(f"restarts of an MCP server is {restarts!r}; give a number of starts, at least 0")
 
 
 def _load() -> ModuleType:
@@ -128,7 +132,7 @@ def _load() -> ModuleType:
         ConfigError: It is not installed.
     """
     try:
-        return importlib.import_module(".server", __name__)
+        return importlib.import_module(".mcp_server", __name__)
     except ImportError as error:
         raise ConfigError(
             "an MCP server needs an extra: python -m pip install 'triplane[mcp]', which brings the SDK, mcp 2.3 or newer"

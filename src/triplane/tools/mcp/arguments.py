@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import logging
-from typing import Any, final
+from typing import TYPE_CHECKING, Any, final
 
 from jsonschema.exceptions import SchemaError, ValidationError
-from jsonschema.protocols import Validator
 from jsonschema.validators import validator_for
 from referencing import Registry
 from referencing.exceptions import Unresolvable
 
 from triplane.tools.arguments import InvalidArgumentsError, parse
+
+if TYPE_CHECKING:
+    from jsonschema.protocols import Validator
 
 _MAX_LINES = 20
 _LONGEST = 200

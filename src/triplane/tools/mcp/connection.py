@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import logging
+from collections.abc import Callable
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, final
 
@@ -23,19 +24,18 @@ from triplane.core.errors import McpFailed
 
 from .errors import McpToolError
 from .http import UNREACHABLE, open_http
-from .servers import Stdio, concealed, concealing
+from .servers import Server, Stdio, concealed, concealing
 from .stdio import open_stdio
 from .wire import Wire
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable
 
     from mcp.client.session import IncomingMessage
 
     from triplane.core.errors import McpMoment
 
     from . import Mode
-    from .servers import Server
 
 T = TypeVar("T")
 

@@ -143,10 +143,8 @@ class _Client(httpx2.AsyncClient):
             self._exchanges[request_id] = exchange
         response = None
         try:
-            response = await exchange.wait_for(lambda: self._sent(request, stream, options))
-            if stream:
-                return await self._checked(request, response, exchange, request_id)
-            return response
+            response = await exchange.wait_for(lambda: self._sent(request, {**options, "stream": stream}))
+            return await self._checked(request, response, exchange, request_id) if stream else response
         except Exception as error:  # noqa: BLE001  (in the SDK's transport it would end all requests)
             return _refusal(
                 request, f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
@@ -155,13 +153,8 @@ class _Client(httpx2.AsyncClient):
             if response is None:
                 self._exchanges.pop(request_id, None)
 
-    async def _sent(
-        self,
-        request: httpx2.Request,
-        stream: bool,
-        options: dict[str, Any],  # noqa: FBT001  (as httpx2 has it)
-    ) -> httpx2.Response:
-        return await super().send(request, stream=stream, **options)
+    async def _sent(self, request: httpx2.Request, options: dict[str, Any]) -> httpx2.Response:
+        return await super().send(request, **options)
 
     async def _checked(
         self, request: httpx2.Request, response: httpx2.Response, exchange: _Exchange, request_id: object

@@ -29,20 +29,25 @@ def _words(command: Sequence[str]) -> tuple[str, ...]:
     return words
 
 
-def _texts(what: str) -> Any:
-    def convert(given: Mapping[str, str] | None) -> Mapping[str, str]:
-        if not isinstance(given, Mapping):
-            raise ConfigError(f"{what} of an MCP server is a mapping of texts, not {type(given).__name__}")
-        texts = dict(given)
-        for name, text in texts.items():
-            # Not the value in any of these: it may be a secret.
-            if not isinstance(name, str) or not isinstance(text, str):
-                raise ConfigError(f"{what} of an MCP server is a mapping of texts; {name!r} is not one")
-            if any(mark in name + text for mark in "\0\r\n"):
-                raise ConfigError(f"{what} of an MCP server: {name!r} holds a line break or a NUL")
-        return MappingProxyType(texts)
+def _env(given: Mapping[str, str]) -> Mapping[str, str]:
+    return _texts(given, "env")
 
-    return convert
+
+def _headers(given: Mapping[str, str]) -> Mapping[str, str]:
+    return _texts(given, "headers")
+
+
+def _texts(given: Mapping[str, str], what: str) -> Mapping[str, str]:
+    if not isinstance(given, Mapping):
+        raise ConfigError(f"{what} of an MCP server is a mapping of texts, not {type(given).__name__}")
+    texts = dict(given)
+    for name, text in texts.items():
+        # No message shows the value: it may be a secret.
+        if not isinstance(name, str) or not isinstance(text, str):
+            raise ConfigError(f"{what} of an MCP server is a mapping of texts; {name!r} is not one")
+        if any(mark in name + text for mark in "\0\r\n"):
+            raise ConfigError(f"{what} of an MCP server: {name!r} holds a line break or a NUL")
+    return MappingProxyType(texts)
 
 
 def _names(given: Mapping[str, str]) -> str:
@@ -68,7 +73,7 @@ class Stdio:
     command: tuple[str, ...] = attrs.field(
         converter=_words, kw_only=False, repr=lambda words: f"({words[0]!r}, …)"
     )
-    env: Mapping[str, str] = attrs.field(factory=dict, converter=_texts("env"), repr=_names)
+    env: Mapping[str, str] = attrs.field(factory=dict, converter=_env, repr=_names)
     cwd: str | os.PathLike[str] | None = None
 
     @property
@@ -79,6 +84,23 @@ class Stdio:
     def secrets(self) -> Iterable[str]:
         """What no message may hold."""
         return self.env.values()
+
+
+def _check_url(_instance: object, _attribute: object, url: Any) -> None:
+    if not isinstance(url, str):
+        raise ConfigError(f"the URL of an MCP server is text, not {type(url).__name__}")
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        parts = None
+    if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ConfigError("the URL of an MCP server is one of http or https, with a host")
+    if parts.username is not None or parts.password is not None:
+        raise ConfigError(
+            "the URL of an MCP server holds a name or a password; pass headers={'Authorization': …} instead, which are"
+            " never shown"
+        )
 
 
 @attrs.frozen(kw_only=True)
@@ -94,26 +116,9 @@ class Http:
         ConfigError: A field is not what it should be, or the URL holds a user's name or password.
     """
 
-    url: str = attrs.field(kw_only=False, repr=lambda url: repr(_without_query(url)))
-    headers: Mapping[str, str] = attrs.field(factory=dict, converter=_texts("headers"), repr=_names)
+    url: str = attrs.field(kw_only=False, validator=_check_url, repr=lambda url: repr(_without_query(url)))
+    headers: Mapping[str, str] = attrs.field(factory=dict, converter=_headers, repr=_names)
     auth: Any = attrs.field(default=None, repr=False)
-
-    @url.validator
-    def _check_url(self, _attribute: object, url: object) -> None:
-        if not isinstance(url, str):
-            raise ConfigError(f"the URL of an MCP server is text, not {type(url).__name__}")
-        try:
-            parts = urlsplit(url)
-            _ = parts.port
-        except ValueError:
-            parts = None
-        if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ConfigError("the URL of an MCP server is one of http or https, with a host")
-        if parts.username is not None or parts.password is not None:
-            raise ConfigError(
-                "the URL of an MCP server holds a name or a password; pass headers={'Authorization': …} instead, which are"
-                " never shown"
-            )
 
     @property
     def shown(self) -> str:

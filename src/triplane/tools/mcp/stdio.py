@@ -67,7 +67,9 @@ async def open_stdio(server: Stdio, wire: Wire) -> AsyncIterator[None]:
             try:
                 yield
             finally:
-                await pipes.stop()
+                most = wire.grace + processes.GRACE + processes.AFTER_KILL
+                with trio.CancelScope(shield=True, relative_deadline=most):
+                    await pipes.stop()
                 nursery.cancel_scope.cancel()
     finally:
         # Until here the leader was not reaped, so its group's number was nobody else's.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar, final
+import math
+from typing import TYPE_CHECKING, Any, final
 
 import attrs
 import trio
@@ -17,8 +18,6 @@ from .errors import McpToolError
 from .listing import Choice, build_tools
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     import mcp_types
     from mcp import Client
 
@@ -27,8 +26,6 @@ if TYPE_CHECKING:
 
     from . import Mode
     from .servers import Server
-
-T = TypeVar("T")
 
 
 @final
@@ -62,7 +59,7 @@ class McpServer:
             on_tools=self._take,
         )
         self._restarts = self._restarts_left = restarts
-        self._mode = mode
+        self._mode: Mode = mode
         self._connection: Connection | None = None
         self._is_closed = False
         self._known: dict[str, tuple[mcp_types.Tool, Tool]] | None = None
@@ -141,14 +138,14 @@ class McpServer:
 
         Cancellation: returns at once, and the server is told. Checkpoints: always.
         """
-        latest = -1.0
+        latest = -math.inf
 
-        async def report(done: float, total: float | None, message: str | None) -> None:
+        async def report(progress: float, total: float | None, message: str | None) -> None:
             # Each comes in a task of its own, so they may overtake each other.
             nonlocal latest
-            if done > latest:
-                latest = done
-                production.context.report(Progress(message or "", done, total))
+            if progress > latest:
+                latest = progress
+                production.context.report(Progress(message or "", progress, total))
             await trio.lowlevel.checkpoint()
 
         async def work(client: Client) -> mcp_types.CallToolResult:
@@ -181,7 +178,7 @@ class McpServer:
                     raise self._given_up(connection)
                 self._restarts_left -= 1
                 self._connection = self._start()
-            connection = self._connection
+            connection = self._connection or connection
         await connection.ready.wait()
         if not connection.is_usable:
             await connection.over.wait()
