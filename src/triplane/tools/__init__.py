@@ -6,7 +6,6 @@ tool never sees a socket.
 
 from __future__ import annotations
 
-from . import mcp as mcp
 from .artifact_tool import read_artifact_tool as read_artifact_tool
 from .call_run import CallRun as CallRun
 from .call_run import Observer as Observer

@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Any, final
 
 from jsonschema.exceptions import SchemaError, ValidationError
-from jsonschema.validators import validator_for
+from jsonschema.validators import Draft202012Validator, validator_for
 from referencing import Registry
 from referencing.exceptions import Unresolvable
 
@@ -62,7 +62,7 @@ class JsonArguments:
             return []
 
     def _build(self) -> Validator:
-        kind = validator_for(self._schema)
+        kind = validator_for(self._schema, default=Draft202012Validator)
         kind.check_schema(self._schema)
         return kind(self._schema, registry=Registry())
 

@@ -102,13 +102,15 @@ def build_tools(
     Raises:
         ConfigError: A pattern matches nothing, or the options of a tool do not go together; only if `is_first`.
     """
-    # A name twice is the server's mistake; the first one counts.
-    all_of_them = {tool.name: tool for tool in reversed(list(listed))}
+    all_of_them: dict[str, mcp_types.Tool] = {}
+    for tool in listed:
+        # A name twice is the server's mistake; the first one counts.
+        all_of_them.setdefault(tool.name, tool)
     if is_first and (unused := choice.unused(all_of_them)):
         raise ConfigError(
             f"the MCP server {server!r} has no tool {unused[0]!r}; its tools are: {', '.join(sorted(all_of_them)) or 'none'}"
         )
-    chosen = [tool for tool in reversed(all_of_them.values()) if choice.names(tool.name)]
+    chosen = [tool for tool in all_of_them.values() if choice.names(tool.name)]
     names = function_names([tool.name for tool in chosen], choice.prefix)
     made: dict[str, Tool] = {}
     for tool in chosen:
