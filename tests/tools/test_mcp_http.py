@@ -201,8 +201,9 @@ async def test_one_call_that_fails_is_no_other_s(answer: Any, words: str) -> Non
 
 
 @pytest.mark.parametrize("how", ["hang", "stream"])
-async def test_a_call_that_is_cancelled(how: str) -> None:
-    """The server is told, which holds up nobody even if it does not answer; and the request is given up."""
+async def test_a_call_that_is_cancelled(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server is told, which holds up nobody even if it does not answer."""
+    monkeypatch.setattr("triplane.tools.mcp.http._NOTICE", 600)
     answers = {"other": how, "notifications/cancelled": "hang"}
     async with rude(**answers) as server, mcp.open_mcp(mcp.Http(server.url)) as opened:
         tools = by_name(opened)
@@ -221,7 +222,7 @@ async def test_a_call_that_is_cancelled(how: str) -> None:
         )
 
 
-async def test_a_cancelled_request_is_hung_up(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_cancelled_request_is_hung_up() -> None:
     async with rude(other="stream") as server, mcp.open_mcp(mcp.Http(server.url)) as opened:
         with trio.CancelScope() as scope:
             async with trio.open_nursery() as nursery:
@@ -249,6 +250,16 @@ async def test_closing_has_an_end() -> None:
     async with rude(DELETE="hang") as server:
         async with mcp.open_mcp(mcp.Http(server.url), close_timeout=0.05):
             pass
+
+    assert "DELETE" == server.heard[-1]["method"]
+
+
+async def test_a_cancelled_block_closes_it_in_good_order() -> None:
+    async with rude() as server:
+        with trio.CancelScope() as scope:
+            async with mcp.open_mcp(mcp.Http(server.url)):
+                scope.cancel()
+                await trio.sleep_forever()
 
     assert "DELETE" == server.heard[-1]["method"]
 
