@@ -75,9 +75,9 @@ def typing(session: nox.Session) -> None:
 @nox.session
 def examples(session: nox.Session) -> None:
     """Every example runs as it stands."""
-    session.install("-e", ".[cli]")
-    for example in ("examples/fan_out.py", "examples/first_run.py", "examples/spec_to_pr.py"):
-        session.run("python", example)
+    session.install("-e", ".[cli,mcp]")
+    for example in ("fan_out", "first_run", "mcp_tools", "spec_to_pr"):
+        session.run("python", f"examples/{example}.py")
 
 
 CLIENTS = Path(__file__).parent / "tests" / "clients"
