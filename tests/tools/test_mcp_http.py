@@ -235,11 +235,12 @@ async def test_a_cancelled_request_is_hung_up() -> None:
 async def test_a_session_that_was_forgotten() -> None:
     """Another is begun by the next call."""
     async with rude(
-        other=(404, JSON, {"jsonrpc": "2.0", "id": None, "error": {"code": -1, "message": "?"}})
+        DELETE="hang",
+        other=(404, JSON, {"jsonrpc": "2.0", "id": None, "error": {"code": -1, "message": "?"}}),
     ) as server:
-        async with mcp.open_mcp(mcp.Http(server.url), name="rude") as opened:
+        async with mcp.open_mcp(mcp.Http(server.url), name="rude", close_timeout=0.05) as opened:
             tools = by_name(opened)
-            outcome = await run_one(tools["other"])
+            outcome = await run_one(attrs.evolve(tools["other"], timeout=20))
             assert "fine" == (await run_one(tools["fine"])).output
 
     assert "The tool failed. McpFailed: the MCP server 'rude' has forgotten the session" == outcome.output

@@ -107,6 +107,11 @@ def test_a_tool_that_does_not_fit_later_is_left_out(caplog: pytest.LogCaptureFix
     assert "left out" in caplog.text
 
 
+def test_a_schema_that_is_none_costs_that_tool_alone(caplog: pytest.LogCaptureFixture) -> None:
+    assert ["b"] == list(built(listed("a", {"type": "array"}), listed("b")))
+    assert "parameters of tool 'a' must be the schema of an object" in caplog.text
+
+
 def test_a_tool_that_is_a_task_is_left_out(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING)
     task = listed("a", execution=mcp_types.ToolExecution(task_support="required"))

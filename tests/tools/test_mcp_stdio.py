@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import trio
 from tool_bench import Recorder, call, is_gone, run_all, run_one, until
 
 from triplane.core.errors import ConfigError, McpFailed
-from triplane.tools import Tool, mcp, process
+from triplane.tools import Tool, ToolFailedError, mcp, process
 
 PLAIN = [sys.executable, "-S", "-E", str(Path(__file__).with_name("mcp_plain.py"))]
 
@@ -344,11 +345,22 @@ async def test_what_it_gets_of_the_environment(tmp_path: Path, monkeypatch: pyte
     assert str(tmp_path) == folder
 
 
+async def test_a_failure_of_many_words_is_one() -> None:
+    async with mcp.open_mcp(plain(), max_output=3, max_artifact=0) as server:
+        outcome = await run_one(by_name(server)["raise"])
+
+    assert ("failed", "beg") == (outcome.kind, outcome.output[-3:])
+
+
 async def test_secrets_are_nowhere(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     server = plain(env={"TOKEN": "open sesame"})
     async with mcp.open_mcp(server) as opened:
-        seen = [repr(opened), (await run_one(by_name(opened)["die"])).output]
+        raising = attrs.evolve(by_name(opened)["refuse"], on_error="raise")
+        with pytest.raises(ToolFailedError) as failed:
+            await run_one(raising)
+        seen = [*traceback.format_exception(failed.value)]
+        seen += [repr(opened), (await run_one(by_name(opened)["die"])).output]
         with pytest.raises(McpFailed) as caught:
             raise opened._connection.lost()
         seen += [opened.stderr, repr(caught.value), caught.value.stderr]

@@ -161,7 +161,8 @@ class Connection:
         if self._wire.ended.is_set() or job.error is None:
             await self.over.wait()
             raise self.lost()
-        raise self._translated(job.error) from job.error
+        # Without its cause, which may hold what was given as a secret.
+        raise self._translated(job.error)
 
     def lost(self) -> Exception:
         """What somebody is told who wanted something of a session that is over."""
@@ -207,8 +208,13 @@ class Connection:
                     self.ready.set()
                     nursery.start_soon(self._follow_changes, client, name="MCP list of tools")
                     nursery.start_soon(self._listen, client, name="MCP subscription")
-                    await wire.ended.wait()
-                    self._session = None
+                    try:
+                        await wire.ended.wait()
+                    finally:
+                        # Whatever ended it: the server may not answer that it was left.
+                        most = trio.current_time() + settings.close_timeout
+                        self._scope.deadline = min(self._scope.deadline, most)
+                        self._session = None
                     nursery.cancel_scope.cancel(reason="the session is over")
 
     async def _hear(self, message: IncomingMessage) -> None:

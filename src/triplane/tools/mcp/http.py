@@ -160,7 +160,7 @@ class _Client(httpx2.AsyncClient):
         self, request: httpx2.Request, response: httpx2.Response, exchange: _Exchange, request_id: object
     ) -> httpx2.Response:
         kind = response.headers.get("content-type", "").lower()
-        if response.status_code == 404 and MCP_SESSION_ID in request.headers:
+        if response.status_code == 404 and request.method == "POST" and MCP_SESSION_ID in request.headers:
             # https://modelcontextprotocol.io/specification/2025-11-25/basic/transports#session-management
             self._wire.end("has forgotten the session")
         assert isinstance(response.stream, httpx2.AsyncByteStream)

@@ -118,15 +118,20 @@ def build_tools(
             _logger.warning("the tool %r of the MCP server %r runs as a task only", tool.name, server)
             continue
         try:
-            made[tool.name] = _build(tool, names[tool.name], choice, producer(tool.name))
+            settings = choice.settings(tool, names[tool.name])
         except ConfigError as error:
             if is_first:
                 raise
             _logger.warning("a tool of the MCP server %r is left out: %s", server, error)
+            continue
+        try:
+            made[tool.name] = _build(tool, names[tool.name], settings, producer(tool.name))
+        except ConfigError as error:
+            _logger.warning("a tool of the MCP server %r is left out: %s", server, error)
     return made
 
 
-def _build(tool: mcp_types.Tool, name: str, choice: Choice, producer: Producer) -> Tool:
+def _build(tool: mcp_types.Tool, name: str, settings: dict[str, Any], producer: Producer) -> Tool:
     # The endpoint refuses an object's schema without these, which servers leave out where there is nothing to say.
     schema, strict = given_schema({"type": "object", "properties": {}, **tool.input_schema}, tool=name)
     return Tool(
@@ -136,7 +141,7 @@ def _build(tool: mcp_types.Tool, name: str, choice: Choice, producer: Producer) 
         strict=strict,
         arguments=JsonArguments(schema),
         producer=producer,
-        **choice.settings(tool, name),
+        **settings,
     )
 
 

@@ -155,8 +155,10 @@ class McpServer:
         result = await connection.perform(work)
         self._restarts_left = self._restarts
         if result.is_error:
-            # The words are the tool's, so they have the room of an output.
-            production.output.write(text_of(result))
+            # The words are the tool's, so they have the room of an output; but too many of them must not stop a call that
+            # has failed already.
+            output = production.output
+            output.write(text_of(result).encode(errors="replace")[: output.enough])
             raise McpToolError("the server says that the call failed")
         try:
             return value_of(result)

@@ -34,6 +34,8 @@ _CHUNK = 64 * 1024
 _MAX_STRAYS = 1_000
 _SHOWN = 200
 _MAX_STDERR = 4_096
+# How long it is heard after its end, should somebody else still hold its stderr.
+_LAST_WORDS = 0.2
 # So many messages may wait for a server that does not read. The session must not wait in its place: it does so under a
 # shield when a call is cancelled.
 _MAX_WAITING = 1_000
@@ -95,6 +97,7 @@ class _Pipes:
         self._wire = wire
         self._exited = trio.Event()
         self._silent = trio.Event()
+        self._has_said_all = trio.Event()
         self._strays = 0
         self._to_session: MemoryObjectSendStream[SessionMessage | Exception]
         self._from_session: MemoryObjectReceiveStream[SessionMessage]
@@ -171,6 +174,8 @@ class _Pipes:
                 del tail[:-_MAX_STDERR]
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass
+        finally:
+            self._has_said_all.set()
 
     async def watch(self) -> None:
         """End the session when the process has ended, whoever still holds its pipes."""
@@ -183,7 +188,7 @@ class _Pipes:
         self._to_session.close()
 
     async def stop(self) -> None:
-        """Ask it to end: by the end of its input, then by SIGTERM."""
+        """Ask it to end: by the end of its input, then by SIGTERM. Then it is killed, and what it said last is heard."""
         self.close()
         # Not by the task that watches: that may have been cancelled.
         for grace, how in ((self._wire.grace, self._stdin.aclose), (processes.GRACE, self._ask)):
@@ -191,7 +196,10 @@ class _Pipes:
                 await how()
                 await wait_exited(self._process)
             if not scope.cancelled_caught:
-                return
+                break
+        kill_group(self._process)
+        with trio.CancelScope(shield=True, relative_deadline=_LAST_WORDS):
+            await self._has_said_all.wait()
 
     async def _ask(self) -> None:
         signal_group(self._process, signal.SIGTERM)
