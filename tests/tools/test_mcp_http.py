@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from contextlib import asynccontextmanager
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -31,6 +30,11 @@ class Rude:
     headers: list[dict[str, str]] = attrs.field(factory=list)
     sessions: int = 0
     url: str = ""
+    scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+
+    async def serve(self, listener: trio.SocketListener) -> None:
+        with self.scope:
+            await trio.serve_listeners(self.handle, [listener])
 
     async def handle(self, stream: trio.SocketStream) -> None:
         try:
@@ -123,7 +127,7 @@ async def rude(**answers: Any) -> AsyncIterator[Rude]:
     server = Rude(answers)
     async with trio.open_nursery() as nursery:
         (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
-        nursery.start_soon(partial(trio.serve_listeners, server.handle, [listener]))
+        nursery.start_soon(server.serve, listener)
         server.url = f"http://127.0.0.1:{listener.socket.getsockname()[1]}/mcp"
         yield server
         nursery.cancel_scope.cancel()
@@ -245,6 +249,21 @@ async def test_a_session_that_was_forgotten() -> None:
 
     assert "The tool failed. McpFailed: the MCP server 'rude' has forgotten the session" == outcome.output
     assert 2 == server.sessions
+
+
+async def test_a_server_that_goes_away() -> None:
+    """Each call has an outcome, and the block is left as if nothing was."""
+    observer = Recorder()
+    async with rude(other="hang") as server, mcp.open_mcp(mcp.Http(server.url), name="rude") as opened:
+        tools = by_name(opened)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(run_one, tools["other"], observer)
+            await until(lambda: server.heard[-1]["method"] == "tools/call")
+            server.scope.cancel()
+        late = await run_one(tools["fine"])
+
+    assert "McpFailed: the MCP server 'rude' could not be reached: " in observer.outcomes["c1"].output
+    assert "could not be reached: ConnectError" in late.output
 
 
 async def test_closing_has_an_end() -> None:

@@ -28,14 +28,19 @@ def by_name(server: Any) -> dict[str, Tool]:
     return {tool.name: tool for tool in server.tools}
 
 
-def group_of(server: Any) -> int:
+def group_of() -> int:
     """The process group of an open server."""
-    (pid,) = {
+    (pid,) = started()
+    return pid
+
+
+def started() -> list[int]:
+    """The servers that this process has started, as long as they are there."""
+    return [
         int(entry)
         for entry in os.listdir("/proc")
         if entry.isdigit() and parent_of(entry) == os.getpid() and b"mcp_plain.py" in command_of(entry)
-    }
-    return pid
+    ]
 
 
 def parent_of(pid: str) -> int:
@@ -65,7 +70,7 @@ async def test_its_tools_are_tools() -> None:
         assert "<McpServer plain: 2 tools>" == repr(server)
         assert "Be kind." == server.instructions
         outcome = await run_one(tools["p_text"], number=1)
-        group = group_of(server)
+        group = group_of()
 
     assert ["p_text", "p_much"] == list(tools)
     assert ("read", "idempotent") == (tools["p_text"].effect, tools["p_much"].effect)
@@ -244,7 +249,7 @@ async def test_closing_has_an_end(how: str) -> None:
     async with mcp.open_mcp(plain(how), close_timeout=0.05) as server:
         tools = by_name(server)
         group = int((await run_one(tools["forks"])).output)
-        assert group == group_of(server)
+        assert group == group_of()
 
     assert is_gone(group)
 
@@ -276,7 +281,7 @@ async def test_a_deaf_server_does_not_hold_up_the_end() -> None:
         await run_one(tools["deaf"])
         with trio.move_on_after(0.05):
             await run_one(tools["text"])
-        group = group_of(server)
+        group = group_of()
 
     assert is_gone(group)
 
@@ -290,13 +295,24 @@ async def test_errors_of_the_block_come_out_bare() -> None:
 async def test_a_cancelled_block_closes_it() -> None:
     group = 0
     with trio.CancelScope() as scope:
-        async with mcp.open_mcp(plain()) as server:
-            group = group_of(server)
+        async with mcp.open_mcp(plain()):
+            group = group_of()
             scope.cancel()
             await trio.sleep_forever()
 
     assert scope.cancelled_caught
     assert is_gone(group)
+
+
+@pytest.mark.parametrize("milliseconds", [0, 2, 5, 10, 20, 30, 45, 60, 80])
+async def test_a_cancellation_at_any_moment(milliseconds: int) -> None:
+    """Nothing but the cancellation comes out, and nothing is left."""
+    with trio.move_on_after(milliseconds / 1_000):
+        async with mcp.open_mcp(plain(), close_timeout=0.05) as server:
+            tools = by_name(server)
+            await run_all(call("text", "c1"), call("hang", "c2"), tools=[tools["text"], tools["hang"]])
+
+    assert [] == started()
 
 
 async def test_opening_can_be_cancelled() -> None:

@@ -13,7 +13,6 @@ from triplane.core.artifacts import KeepsArtifacts
 from triplane.core.errors import ConfigError, EngineClosed, TriplaneError
 from triplane.net.statistics import PoolStatistics
 from triplane.tools import Workbench
-from triplane.tools.background import open_background
 
 from .agent import Agent
 from .approvals import Decisions
