@@ -18,7 +18,7 @@ NUMBER = {
 }
 TOOLS = [
     "text", "raise", "refuse", "hang", "late", "much", "bytes", "die", "forks", "stray", "long", "wrong", "environment",
-    "progress", "change", "deaf", "unfit",
+    "progress", "change", "deaf", "unfit", "shut",
 ]  # fmt: skip
 waiting = set()
 late = set()
@@ -105,6 +105,11 @@ def call(number, params):
         TOOLS.append("new")
         send(method="notifications/tools/list_changed")
         answer(number, "changed")
+    elif name == "shut":
+        answer(number, "shut")
+        os.close(0)
+        while True:
+            time.sleep(60)
     elif name == "deaf":
         answer(number, "deaf from now on")
         while True:

@@ -84,7 +84,7 @@ async def test_options() -> None:
     async with mcp.open_mcp(plain("paged"), overrides=overrides, max_output=100, timeout=7) as server:
         tools = by_name(server)
 
-    assert 17 == len(tools), "the second page as well"
+    assert 18 == len(tools), "the second page as well"
     assert (5.0, "write", "raise", 100) == tuple(
         getattr(tools["text"], option) for option in ("timeout", "effect", "on_error", "max_output")
     )
@@ -104,13 +104,30 @@ async def test_what_is_asked_for_in_vain() -> None:
     "options",
     [
         {"allow": "text"}, {"prefix": "a b"}, {"start_timeout": 0}, {"close_timeout": -1}, {"restarts": True},
-        {"timeout": -1}, {"overrides": {"x": {"nonsense": 1}}}, {"start_timeout": "3"},
+        {"timeout": -1}, {"overrides": {"x": {"nonsense": 1}}}, {"start_timeout": "3"}, {"mode": "newest"},
     ],
 )  # fmt: skip
 async def test_options_that_make_no_sense(options: Any) -> None:
     with pytest.raises(ConfigError):
         async with mcp.open_mcp(mcp.Stdio(["/nothing/there"]), **options):
             raise AssertionError
+
+
+async def test_what_is_no_server_at_all() -> None:
+    with pytest.raises(ConfigError, match="not str"):
+        async with mcp.open_mcp("uvx server"):  # type: ignore[arg-type]
+            raise AssertionError
+
+
+async def test_a_server_that_reads_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "AFTER_KILL", 0.1)
+    async with mcp.open_mcp(plain(), name="plain", close_timeout=0.05) as server:
+        tools = by_name(server)
+        await run_one(tools["shut"])
+        outcome = await run_one(tools["text"])
+        assert "fine" == (await run_one(tools["text"])).output
+
+    assert "The tool failed. McpFailed: the MCP server 'plain' closed its stdin" == outcome.output
 
 
 async def test_a_call_that_fails() -> None:

@@ -10,7 +10,6 @@ import trio
 
 from triplane.core.errors import ConfigError, McpFailed
 from triplane.tools.context import Progress
-from triplane.tools.values import UnserialisableError
 
 from .connection import Connection, Settings
 from .content import text_of, value_of
@@ -160,10 +159,7 @@ class McpServer:
             output = production.output
             output.write(text_of(result).encode(errors="replace")[: output.enough])
             raise McpToolError("the server says that the call failed")
-        try:
-            return value_of(result)
-        except UnserialisableError as error:
-            raise McpToolError(f"its answer cannot be used: {error}") from None
+        return value_of(result)
 
     async def _connected(self) -> Connection:
         """The session, which may have to be started again."""
