@@ -282,13 +282,27 @@ async def test_closing_under_a_call() -> None:
         await until(lambda: observer.outcomes)
         late = await run_one(tools["text"])
 
-    assert (
-        "The tool failed. ClosedResourceError: the MCP server 'plain' is closed"
-        == observer.outcomes["c1"].output
-    )
-    assert late.output.startswith(
-        "The tool failed. ClosedResourceError: the MCP server 'plain' is closed; run its tools"
-    )
+    words = "The tool failed. ClosedResourceError: the MCP server 'plain' is closed; run its tools within"
+    assert observer.outcomes["c1"].output.startswith(words)
+    assert late.output.startswith(words)
+
+
+async def test_what_is_closed_is_not_started_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither by a call that waits for the end of the session before, to begin another."""
+    observer = Recorder()
+    monkeypatch.setattr(process, "AFTER_KILL", 0.1)
+    async with trio.open_nursery() as nursery:
+        async with mcp.open_mcp(plain("stubborn"), name="plain", close_timeout=0.05) as server:
+            monkeypatch.setattr(process, "GRACE", 0.3)
+            tools = by_name(server)
+            await run_one(tools["shut"])
+            nursery.start_soon(run_one, tools["text"], Recorder())
+            await until(lambda: not server._connection.is_usable)
+            nursery.start_soon(run_one, tools["text"], observer)
+            await until(lambda: observer.log)
+
+    assert "ClosedResourceError: the MCP server 'plain' is closed" in observer.outcomes["c1"].output
+    assert [] == started()
 
 
 async def test_a_deaf_server_does_not_hold_up_the_end() -> None:

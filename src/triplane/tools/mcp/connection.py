@@ -167,7 +167,7 @@ class Connection:
     def lost(self) -> Exception:
         """What somebody is told who wanted something of a session that is over."""
         if self.failure is None:
-            return trio.ClosedResourceError(f"the MCP server {self.settings.name!r} is closed")
+            return closed(self.settings.name)
         return self.failure.again()
 
     async def list_tools(self, client: Client) -> list[mcp_types.Tool]:
@@ -263,8 +263,10 @@ class Connection:
     def _failed(self, moment: McpMoment, cause: str) -> McpFailed:
         wire = self._wire
         told = [f"the MCP server {self.settings.name!r} {cause}"]
-        if wire.exit_status is not None and wire.exit_status >= 0:
-            told[0] += f" (exit status {wire.exit_status})"
+        # Of one that was made to end it says nothing.
+        exit_status = wire.exit_status if wire.ended.is_set() and not wire.reason else None
+        if exit_status is not None and exit_status >= 0:
+            told[0] += f" (exit status {exit_status})"
         if wire.remark:
             told.append(wire.remark)
         stderr = self.stderr
@@ -275,7 +277,7 @@ class Connection:
             concealed("; ".join(told), concealing(self.settings.server)),
             server=self.settings.name,
             moment=moment,
-            exit_status=wire.exit_status,
+            exit_status=exit_status,
             stderr=stderr,
         )
 
@@ -311,6 +313,13 @@ class _Job(Generic[T]):
             self.error = error
         finally:
             self.done.set()
+
+
+def closed(name: str) -> trio.ClosedResourceError:
+    """What is raised where a server is used after its block."""
+    return trio.ClosedResourceError(
+        f"the MCP server {name!r} is closed; run its tools within `async with open_mcp(…)`"
+    )
 
 
 def _version() -> str:

@@ -11,7 +11,7 @@ import trio
 from triplane.core.errors import ConfigError, McpFailed
 from triplane.tools.context import Progress
 
-from .connection import Connection, Settings
+from .connection import Connection, Settings, closed
 from .content import text_of, value_of
 from .errors import McpToolError
 from .listing import Choice, build_tools
@@ -165,13 +165,12 @@ class McpServer:
         """The session, which may have to be started again."""
         connection = self._connection
         assert connection is not None
-        if self._is_closed:
-            raise trio.ClosedResourceError(
-                f"the MCP server {self.name!r} is closed; run its tools within `async with open_mcp(…)`"
-            )
         if connection.ready.is_set() and not connection.is_usable:
             await connection.over.wait()
-            if connection is self._connection:  # or somebody else was here first
+            # Whoever is closed starts nothing; and somebody else may have been here first.
+            if self._is_closed:
+                raise closed(self.name)
+            if connection is self._connection:
                 if not self._restarts_left:
                     raise self._given_up(connection)
                 self._restarts_left -= 1
@@ -180,7 +179,7 @@ class McpServer:
         await connection.ready.wait()
         if not connection.is_usable:
             await connection.over.wait()
-            raise connection.lost()
+            raise closed(self.name) if self._is_closed else connection.lost()
         return connection
 
     def _start(self) -> Connection:
