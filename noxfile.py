@@ -33,7 +33,7 @@ RULES_FOR_TRIO = (
     (
         "--per-file-ignores="
         # Captured, and raised again once the nursery has closed; cancellations are let through first.
-        "src/triplane/engine/background.py:ASYNC103 "
+        "src/triplane/tools/background.py:ASYNC103 "
         # Another thread's, raised where it was asked for; and what is awaited on leaving has a shield and a deadline.
         "src/triplane/ledger/sqlite.py:ASYNC102,ASYNC103 "
         # Both nurseries are opened in one statement on purpose.
@@ -49,7 +49,7 @@ RULES_FOR_TRIO = (
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
     """The suite, in random order, on all cores."""
-    session.install("-e", ".[cli,http,testing,cassette,fast]", *dependencies("test"))
+    session.install("-e", ".[cli,http,mcp,testing,cassette,fast]", *dependencies("test"))
     # Many tests start interpreters of their own, which compile the package anew where bytecode is not kept.
     session.env["PYTHONDONTWRITEBYTECODE"] = ""
     session.run("python", "-m", "pytest", "-n", "auto", *session.posargs)
@@ -67,7 +67,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def typing(session: nox.Session) -> None:
     """Types, by two checkers."""
-    session.install("-e", ".[cli,http,testing,cassette,fast]", *dependencies("typing"), "nox")
+    session.install("-e", ".[cli,http,mcp,testing,cassette,fast]", *dependencies("typing"), "nox")
     session.run("mypy")
     session.run("pyright")
 
@@ -75,9 +75,9 @@ def typing(session: nox.Session) -> None:
 @nox.session
 def examples(session: nox.Session) -> None:
     """Every example runs as it stands."""
-    session.install("-e", ".[cli]")
-    for example in ("examples/fan_out.py", "examples/first_run.py", "examples/spec_to_pr.py"):
-        session.run("python", example)
+    session.install("-e", ".[cli,mcp]")
+    for example in ("fan_out", "first_run", "mcp_tools", "spec_to_pr"):
+        session.run("python", f"examples/{example}.py")
 
 
 CLIENTS = Path(__file__).parent / "tests" / "clients"
@@ -195,7 +195,7 @@ def simulate(session: nox.Session) -> None:
 @nox.session
 def coverage(session: nox.Session) -> None:
     """Which lines and branches the suite reaches."""
-    session.install("-e", ".[cli,http,testing,cassette,fast]", *dependencies("test"))
+    session.install("-e", ".[cli,http,mcp,testing,cassette,fast]", *dependencies("test"))
     session.run("coverage", "erase")
     session.run("coverage", "run", "-m", "pytest", "-q", *session.posargs)
     session.run("coverage", "combine", "--quiet")

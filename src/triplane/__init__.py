@@ -15,6 +15,7 @@ from triplane.core.errors import EngineClosed as EngineClosed
 from triplane.core.errors import LedgerCorrupt as LedgerCorrupt
 from triplane.core.errors import LedgerFailed as LedgerFailed
 from triplane.core.errors import LimitReached as LimitReached
+from triplane.core.errors import McpFailed as McpFailed
 from triplane.core.errors import ProtocolViolation as ProtocolViolation
 from triplane.core.errors import Receipt as Receipt
 from triplane.core.errors import RunFailed as RunFailed

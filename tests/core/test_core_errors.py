@@ -21,6 +21,7 @@ from triplane.core.errors import (
     LedgerCorrupt,
     LedgerFailed,
     LimitReached,
+    McpFailed,
     ProtocolViolation,
     Receipt,
     RunFailed,
@@ -44,6 +45,7 @@ ONE_OF_EACH = [
     LimitReached("m", which="max_turns", limit=3),
     LedgerCorrupt("m", path="/x", offset=7),
     LedgerFailed("m", path="/x", operation="write", reason="full"),
+    McpFailed("m", server="git", moment="call", exit_status=3, stderr="x"),
 ]
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import sys
 import threading
-import time
 import tracemalloc
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,18 +17,20 @@ import pytest
 import trio
 from openai.types.responses.response_input_item import ResponseInputItem
 from pydantic import TypeAdapter
-from tool_bench import Recorder, call, run_one, until
+from tool_bench import Recorder, call, is_gone, run_one, until
 
 from triplane.core.answers import answers_of
 from triplane.core.outcome import ToolCall
 from triplane.ledger import FileArtifacts
 from triplane.tools import (
     CommandOutput,
+    Tool,
     Workbench,
     apply_patch_tool,
     computer_tool,
     custom_tool,
     local_shell_tool,
+    mcp,
     process,
     process_tool,
     shell_tool,
@@ -41,7 +43,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
     from triplane.core.outcome import ToolOutcome
-    from triplane.tools import Tool
 
 ANSWER = TypeAdapter[Any](ResponseInputItem)
 
@@ -59,6 +60,8 @@ class Scene:
     release: threading.Event = attrs.field(factory=threading.Event)
     closed: list[str] = attrs.field(factory=list)
     folder: str = ""
+    # An MCP server's, by what they do.
+    served: dict[str, Tool] = attrs.field(factory=dict)
 
     def of(self, kind: str, does: str) -> Tool:
         return getattr(self, f"_{kind}")(does)
@@ -260,50 +263,41 @@ class Scene:
             ANSWER.validate_python(answer)
         return outcome
 
+    def _mcp(self, does: str) -> Tool:
+        return attrs.evolve(self.served[does], name="t", effect="write", **self.options)
+
     def group(self) -> int:
         path = Path(self.folder, "group")
         return int(path.read_text()) if path.exists() else 0
 
 
-def members(group: int) -> list[str]:
-    """Who is left of a process group, zombies not counted."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                state, _, pgrp = (entry / "stat").read_text().rpartition(")")[2].split()[:3]
-            except OSError:
-                continue
-            if int(pgrp) == group and state != "Z":
-                found.append(entry.name)
-    return found
-
-
-def is_gone(group: int) -> bool:
-    """Whether nobody is left of a process group in the end. Killed is not dead: a process needs a moment to go."""
-    patience = time.monotonic() + 5
-    while members(group):
-        if time.monotonic() > patience:
-            return False
-        time.sleep(0.005)
-    return True
-
-
 @pytest.fixture
-def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+async def scene(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Callable[..., Any]]:
     monkeypatch.setattr(process, "GRACE", 0.05)
+    served: dict[str, Tool] = {}
 
     @contextmanager
     def made(**options: Any) -> Iterator[Scene]:
         options.setdefault("max_output", CAP)
         options.setdefault("timeout", 10)
-        one = Scene(options, folder=str(tmp_path))
+        one = Scene(options, folder=str(tmp_path), served=served)
         try:
             yield one
         finally:
             one.release.set()
 
-    return made
+    async with AsyncExitStack() as stack:
+        if "mcp" in parameters_of(request.node).values():
+            plain = mcp.Stdio([sys.executable, "-S", "-E", str(Path(__file__).with_name("mcp_plain.py"))])
+            server = await stack.enter_async_context(mcp.open_mcp(plain, mode="legacy"))
+            served |= {each.name: each for each in server.tools}
+        yield made
+
+
+def parameters_of(test: Any) -> dict[str, Any]:
+    return test.callspec.params if hasattr(test, "callspec") else {}
 
 
 @contextmanager
@@ -315,7 +309,7 @@ def nothing_left(scene: Scene) -> Iterator[None]:
     assert is_gone(scene.group() or -1)
 
 
-FUNCTIONS = ["async", "method", "thread", "stream", "process"]
+FUNCTIONS = ["async", "method", "thread", "stream", "process", "mcp"]
 HANDLED = ["custom", "patch", "handler"]
 PROCESSES = ["process", "shell", "local_shell"]
 ALL = [*FUNCTIONS, *HANDLED, "shell", "local_shell"]
@@ -340,7 +334,7 @@ async def test_arguments_that_do_not_fit(kind: str, scene: Any) -> None:
         outcome = await here.run(kind, "text", number="x", other=1)
 
     assert (outcome.kind, outcome.reason, outcome.attempts) == ("failed", "invalid_arguments", 0)
-    assert "number: expected a whole number" in outcome.output or "number: expected" in outcome.output
+    assert ("number: 'x' is not of type" if kind == "mcp" else "number: expected") in outcome.output
     assert here.closed == [], "it was not run"
 
 

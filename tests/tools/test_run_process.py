@@ -165,7 +165,7 @@ async def test_what_it_leaves_in_the_background_is_killed(
     fallback: bool,  # noqa: FBT001
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(process, "_AFTER_KILL", 60)
+    monkeypatch.setattr(process, "AFTER_KILL", 60)
     if fallback:
         monkeypatch.delattr(os, "pidfd_open")
     with trio.fail_after(PATIENCE):
@@ -181,7 +181,7 @@ async def test_cancelled_when_only_the_group_is_left(monkeypatch: pytest.MonkeyP
     async def never(process: trio.Process) -> None:
         await trio.sleep_forever()
 
-    monkeypatch.setattr(process, "_wait_exited", never)
+    monkeypatch.setattr(process, "wait_exited", never)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(partial(run_process, "sleep 60 & echo $$ > pid", cwd=tmp_path))
         group = int(await written(tmp_path / "pid"))
@@ -195,7 +195,7 @@ async def test_who_leaves_the_group_does_not_hold_it_up(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """It keeps the pipe open, and runs on."""
-    monkeypatch.setattr(process, "_AFTER_KILL", 0.05)
+    monkeypatch.setattr(process, "AFTER_KILL", 0.05)
     escape = "import os, time; os.setsid(); print('x', file=open('pid', 'w')); time.sleep(60)"
     with trio.fail_after(PATIENCE):
         result = await run_process(
@@ -210,9 +210,9 @@ async def test_who_leaves_the_group_does_not_hold_it_up(
 
 async def test_a_leader_that_does_not_go_is_not_waited_for_forever(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if it hung in the kernel: the cancellation goes on all the same."""
-    monkeypatch.setattr(process, "_AFTER_KILL", 0.05)
-    kill = process._kill_group
-    monkeypatch.setattr(process, "_kill_group", lambda process: None)
+    monkeypatch.setattr(process, "AFTER_KILL", 0.05)
+    kill = process.kill_group
+    monkeypatch.setattr(process, "kill_group", lambda process: None)
     with trio.fail_after(PATIENCE):
         async with trio.open_nursery() as nursery:
             leader: list[trio.Process] = []

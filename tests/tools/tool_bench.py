@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -21,6 +23,30 @@ async def until(condition: Callable[[], object]) -> None:
     with trio.fail_after(10):
         while not condition():  # noqa: ASYNC110  (no event comes from there)
             await trio.sleep(0.002)
+
+
+def members(group: int) -> list[str]:
+    """Who is left of a process group, zombies not counted."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                state, _, pgrp = (entry / "stat").read_text().rpartition(")")[2].split()[:3]
+            except OSError:
+                continue
+            if int(pgrp) == group and state != "Z":
+                found.append(entry.name)
+    return found
+
+
+def is_gone(group: int) -> bool:
+    """Whether nobody is left of a process group in the end. Killed is not dead: a process needs a moment to go."""
+    patience = time.monotonic() + 5
+    while members(group):
+        if time.monotonic() > patience:
+            return False
+        time.sleep(0.005)
+    return True
 
 
 # How long an example takes says more about the machine than about the code.

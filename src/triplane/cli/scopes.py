@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 import attrs
 import trio
 
-from triplane.engine.background import open_background
+from triplane.tools.background import open_background
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator

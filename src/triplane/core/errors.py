@@ -14,6 +14,7 @@ Everything that Triplane raises on purpose derives from `TriplaneError` and is o
 * `LimitReached`: a limit that you or the defaults set was reached (which one).
 * `LedgerCorrupt`: a ledger's file is not what it should be (where).
 * `LedgerFailed`: a ledger could not do what it was asked for (which operation, why).
+* `McpFailed`: an MCP server could not be opened, or was lost under a call (which server, what it said last).
 
 Two kinds of misuse keep Trio's own names, as Trio's users expect: two tasks in one object is
 `trio.BusyResourceError`, use after close is `trio.ClosedResourceError`.
@@ -43,6 +44,7 @@ LedgerOperation = Literal["open", "claim", "write", "read"]
 LedgerTrouble = Literal[
     "full", "io", "read_only", "locked", "claimed", "claim_lost", "exists", "closed", "forked"
 ]
+McpMoment = Literal["open", "call"]
 StallPhase = Literal["heartbeat", "first_event", "between_events", "send", "steer"]
 
 
@@ -337,6 +339,26 @@ class LimitReached(TriplaneError):
 
     which: str = attrs.field(kw_only=True)
     limit: float = attrs.field(kw_only=True)
+
+
+@attrs.define(slots=False, eq=False, repr=False)
+class McpFailed(TriplaneError):
+    """An MCP server could not be started or reached, or was lost before a call had its answer.
+
+    `tools.mcp.open_mcp` raises it. Of a call it is what the tool failed with, so the model is told, and what it called for may
+    have been done.
+
+    Attributes:
+        server: The server's name.
+        moment: ``"open"``, or ``"call"`` when the server had been there.
+        exit_status: How its process ended, negative for a signal; None where there is none, or it has not ended.
+        stderr: What its process wrote to stderr last, at most 2,000 characters without what looks like a secret.
+    """
+
+    server: str = attrs.field(kw_only=True)
+    moment: McpMoment = attrs.field(kw_only=True)
+    exit_status: int | None = attrs.field(default=None, kw_only=True)
+    stderr: str = attrs.field(default="", kw_only=True)
 
 
 @attrs.define(slots=False, eq=False, repr=False)

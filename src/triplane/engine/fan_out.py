@@ -9,8 +9,8 @@ import attrs
 import trio
 
 from triplane.core.errors import TriplaneError
+from triplane.tools.background import open_background
 
-from .background import open_background
 from .run import Run
 
 if TYPE_CHECKING:

@@ -17,8 +17,8 @@ from triplane.ledger.sqlite import open_ledger
 from triplane.net.dial import Dialler, Network, TcpNetwork
 from triplane.net.endpoint import Endpoint
 from triplane.net.pool import Pool
+from triplane.tools.background import open_background
 
-from .background import open_background
 from .engine import Engine
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Literal, final
 import trio
 
 from triplane.core.errors import ConfigError, Receipt, RunFailed, TriplaneError
+from triplane.tools.background import open_background
 
 from .approvals import Decisions
-from .background import open_background
 from .run_input import as_items
 
 if TYPE_CHECKING:

@@ -28,9 +28,9 @@ from triplane.tools import (
     tool_for,
 )
 from triplane.tools.approval import asks_first
+from triplane.tools.background import open_background
 
 from .async_calls import AsyncCalls
-from .background import open_background
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, Any, Protocol, final
 
 import orjson
 from cattrs.errors import ClassValidationError, ForbiddenExtraKeysError
@@ -30,6 +30,26 @@ class InvalidArgumentsError(Exception):
     def __init__(self, lines: list[str]) -> None:
         super().__init__(lines)
         self.lines = lines
+
+
+class ReadsArguments(Protocol):
+    """Turns what a call says into what the code of a tool takes."""
+
+    @property
+    def context(self) -> str | None:
+        """The name of the argument that is to be the `ToolContext`, or None."""
+        ...
+
+    def structure(self, text: str, /) -> dict[str, Any]:
+        """The arguments that `text` says, without the context: new ones each time.
+
+        Args:
+            text: What the model wrote; of a function, which should be a JSON object.
+
+        Raises:
+            InvalidArgumentsError: It does not fit.
+        """
+        ...
 
 
 @final
@@ -59,7 +79,7 @@ class Arguments:
                 does not fit the signature.
         """
         try:
-            return self._structure(_parse(text))
+            return self._structure(parse(text))
         except RecursionError:
             raise InvalidArgumentsError(["the arguments are nested too deeply"]) from None
 
@@ -94,7 +114,13 @@ class Arguments:
         return hook
 
 
-def _parse(text: str) -> dict[str, Any]:
+def parse(text: str) -> dict[str, Any]:
+    """The JSON object that `text` is; an empty text is an empty one.
+
+    Raises:
+        InvalidArgumentsError: It is not a JSON object, is longer than 4 MiB, or says a thing twice.
+        RecursionError: It is nested too deeply.
+    """
     if not text:
         return {}
     if len(text) > MAX_ARGUMENTS:

@@ -22,7 +22,7 @@ MAX_PRODUCED = 64 * 1024 * 1024
 GRACE = 0.5
 # How long the pipe may stay open, and the leader unreaped, after the group was killed: both are over at once unless
 # somebody left the group with the pipe in hand, or hangs in the kernel.
-_AFTER_KILL = 1.0
+AFTER_KILL = 1.0
 _CHUNK = 64 * 1024
 
 Stderr = Literal["merge", "apart"]
@@ -173,19 +173,19 @@ async def supervise(
                 nursery.start_soon(pump.run)
             if process.stdin is not None and stdin is not None:
                 nursery.start_soon(_feed, process.stdin, stdin)
-            await _wait_exited(process)
+            await wait_exited(process)
             has_exited = True
             # What the command left running holds the pipe open, and nobody would ever stop it.
-            _kill_group(process)
-            nursery.cancel_scope.deadline = trio.current_time() + _AFTER_KILL
+            kill_group(process)
+            nursery.cancel_scope.deadline = trio.current_time() + AFTER_KILL
     finally:
         if not has_exited and trio.current_time() >= call_deadline.get():
             with trio.CancelScope(shield=True, relative_deadline=GRACE):
                 await _ask_to_end(process, pumps)
         # The group goes before its leader is reaped: as long as the leader is there, if only as a zombie, the
         # group's number cannot belong to anybody else.
-        _kill_group(process)
-        with trio.CancelScope(shield=True, relative_deadline=_AFTER_KILL):
+        kill_group(process)
+        with trio.CancelScope(shield=True, relative_deadline=AFTER_KILL):
             for pipe in (process.stdin, *streams):
                 if pipe is not None:
                     await pipe.aclose()
@@ -209,7 +209,7 @@ class _Pump:
         while chunk := await self.stream.receive_some(_CHUNK):
             if not is_enough and self.sink.write(bytes(chunk)) is False:
                 is_enough = True
-                _kill_group(self.process)
+                kill_group(self.process)
 
 
 async def _feed(pipe: trio.abc.SendStream, data: bytes) -> None:
@@ -220,17 +220,17 @@ async def _feed(pipe: trio.abc.SendStream, data: bytes) -> None:
 
 async def _ask_to_end(process: trio.Process, pumps: Sequence[_Pump]) -> None:
     """Ask the whole group to end, and wait for the leader to do so; it may have something to say before."""
-    _signal_group(process, signal.SIGTERM)
+    signal_group(process, signal.SIGTERM)
     async with trio.open_nursery() as nursery:
         for pump in pumps:
             nursery.start_soon(pump.run)
-        await _wait_exited(process)
+        await wait_exited(process)
         # What it said last is still in the pipe, which closes once nobody else holds it open.
-        _kill_group(process)
-        nursery.cancel_scope.deadline = trio.current_time() + _AFTER_KILL
+        kill_group(process)
+        nursery.cancel_scope.deadline = trio.current_time() + AFTER_KILL
 
 
-async def _wait_exited(process: trio.Process) -> None:
+async def wait_exited(process: trio.Process) -> None:
     """Wait until the leader has exited, without reaping it."""
     try:
         pidfd = os.pidfd_open(process.pid)
@@ -245,11 +245,13 @@ async def _wait_exited(process: trio.Process) -> None:
         os.close(pidfd)
 
 
-def _kill_group(process: trio.Process) -> None:
-    _signal_group(process, signal.SIGKILL)
+def kill_group(process: trio.Process) -> None:
+    """Kill whoever is left of the group that `process` leads. Not a checkpoint."""
+    signal_group(process, signal.SIGKILL)
 
 
-def _signal_group(process: trio.Process, number: signal.Signals) -> None:
+def signal_group(process: trio.Process, number: signal.Signals) -> None:
+    """Send a signal to the group that `process` leads. The leader must not have been reaped. Not a checkpoint."""
     # PermissionError: macOS says so of a group of zombies, and Linux of one that is somebody else's (sudo).
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, number)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import trio
 
-from triplane.engine.background import open_background
+from triplane.tools.background import open_background
 
 
 @pytest.mark.parametrize(
