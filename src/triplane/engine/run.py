@@ -39,8 +39,8 @@ class Run:
     Iterating it yields typed events, each recorded before it is delivered: the server's events, and the records of
     what the engine did (`RunStarted`, `RequestSent`, `ToolStarted`, `ToolFinished`, …). Each ``async for`` is a
     cursor of its own from the run's first event on. A cursor that sleeps delays nobody; one that falls
-    `EngineOptions.max_unread` bytes behind makes the run stop reading its socket until it catches up, is closed, or
-    is left with ``break``.
+    `EngineOptions.max_unread` bytes behind makes the run stop reading its socket until it catches up, is closed, is
+    left with ``break``, or somebody else waits for the run's lane.
     """
 
     def __init__(

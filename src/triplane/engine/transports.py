@@ -10,6 +10,9 @@ from triplane.core.errors import ConnectFailed
 from triplane.core.transport import Transport, TransportMemory, TransportReason, TransportSetting
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+
     from triplane.core.errors import TriplaneError
     from triplane.core.options import EngineOptions
     from triplane.net.endpoint import Endpoint
@@ -160,6 +163,15 @@ class RoutedLease:
     def note_refused(self, size: int) -> None:
         """Take note that the server closed a WebSocket because a request of so many bytes was too large."""
         self._memory.note_refused(size)
+
+    @property
+    def is_wanted(self) -> bool:
+        """See `Lease.is_wanted`."""
+        return self._lease.is_wanted
+
+    def when_wanted(self, tell: Callable[[], object]) -> AbstractContextManager[None]:
+        """See `Lease.when_wanted`."""
+        return self._lease.when_wanted(tell)
 
     def reserve(self) -> None:
         """See `Lease.reserve`."""

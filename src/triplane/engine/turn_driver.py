@@ -6,6 +6,7 @@ attempt goes wrong is decided by `recovery`, and carried out here.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, final
 
 import attrs
@@ -317,7 +318,7 @@ class TurnDriver:
     def _make_room(self, lane: Lane) -> Callable[[], Awaitable[None]] | None:
         """What may delay reading. Not a slow reader of the run where that would not hold up the server: the log has it."""
         spills = lane.is_shared and self._options.slow_lane == "spill"
-        return None if spills else self._feed.make_room
+        return None if spills else partial(self._feed.make_room, self._lease)
 
     def _keep_head(self, head: str | None) -> None:
         self._pool.keep_head(self._kept_head, head)

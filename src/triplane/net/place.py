@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import attrs
@@ -46,6 +47,7 @@ class Place:
         dial_not_before: Until then the endpoint is left alone.
         spares_not_before: Until then nothing is opened that nobody waits for.
         has_lanes: Whether its server knows ``stream_id``; None while that is not known.
+        held_up: Called when somebody waits in vain: by holders of lanes whose own readers hold them up.
     """
 
     endpoint: Endpoint
@@ -56,6 +58,18 @@ class Place:
     dial_not_before: float = 0.0
     spares_not_before: float = 0.0
     has_lanes: bool | None = None
+    held_up: set[Callable[[], object]] = attrs.Factory(set)
+
+    @property
+    def starves(self) -> bool:
+        """Whether somebody waits for a lane who gets one only from those who hold them."""
+        return bool(self.queue) and not self.dialling
+
+    def hurry(self) -> None:
+        """Tell those who are held up, if somebody waits in vain. Not a checkpoint."""
+        if self.starves:
+            for tell in tuple(self.held_up):
+                tell()
 
     def lanes(self) -> Iterator[Lane]:
         """All lanes, those of connections that take nothing new included."""

@@ -178,6 +178,10 @@ class Pool:
                     place.queue.remove(waiting)
                 waiting.lease.release()
 
+    def place_of(self, lease: Lease) -> Place:
+        """Where the lane of a lease is."""
+        return self._place(lease.endpoint)
+
     def reserve(self, lease: Lease) -> None:
         """See `Lease.reserve`."""
         lane = lease.lane
@@ -252,6 +256,7 @@ class Pool:
         for action in actions:
             self._carry_out(place, action, usable)
         self._open_spares(place)
+        place.hurry()
 
     def _carry_out(self, place: Place, action: Action, usable: dict[str, Lanes]) -> None:
         if isinstance(action, Assign):
@@ -424,6 +429,7 @@ class Pool:
         if not place.queue:
             # Nobody is left who would try again too soon; the next one to come deserves a fresh answer.
             place.dial_not_before = trio.current_time()
+        place.hurry()
 
     def close(self) -> None:
         """Refuse new work, tell those who wait, and ask every connection to close. Not a checkpoint."""
