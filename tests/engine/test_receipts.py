@@ -140,9 +140,7 @@ def check(story: Story) -> None:
         assert (0, "nothing") == (len(receipt.effects), receipt.sent)
 
 
-GIVEN = settings(
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=40
-)
+GIVEN = settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 
 
 @GIVEN
