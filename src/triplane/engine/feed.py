@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from triplane.core.store import ClaimedLog
     from triplane.protocol import ServerEvent
 
-    from .routing import RoutedLease
+    from .transports import RoutedLease
 
     RunEvent = ServerEvent | UndecodableFrame | Body
     Events = tuple[ServerEvent | UndecodableFrame, ...]
