@@ -78,6 +78,7 @@ from triplane.tools import Command as Command
 from triplane.tools import File as File
 from triplane.tools import Image as Image
 from triplane.tools import Progress as Progress
+from triplane.tools import Secret as Secret
 from triplane.tools import Tool as Tool
 from triplane.tools import ToolContext as ToolContext
 from triplane.tools import process_tool as process_tool

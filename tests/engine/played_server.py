@@ -130,13 +130,16 @@ class _PlayedNetwork:
 
 
 @asynccontextmanager
-async def open_stage(play: Play, **options: Any) -> AsyncIterator[Stage]:
+async def open_stage(
+    play: Play, *, ledger: triplane.Ledger | None = None, **options: Any
+) -> AsyncIterator[Stage]:
     requests: list[Frame] = []
     async with trio.open_nursery() as nursery:
         network = _PlayedNetwork(nursery, play, requests)
         async with triplane.open_engine(
             triplane.Endpoint("ws://memory/v1"),
             options=triplane.EngineOptions(**options),
+            ledger=ledger,
             network=network,
             rng=random.Random(7),
         ) as engine:

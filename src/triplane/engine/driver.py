@@ -16,6 +16,7 @@ import trio
 from triplane.core.errors import ApprovalRequired, LedgerFailed, LimitReached, Receipt, TriplaneError
 from triplane.core.records import FramesReceived, InputAdded, RunEnded, RunParked, RunStarted
 from triplane.core.reducer import RunReducer
+from triplane.tools import Vault
 
 from .approvals import Approvals, Decisions, required
 from .fork import NO_ORIGIN, Forking, Hold, Origin
@@ -72,10 +73,17 @@ class Driver:
         self._ends_after_turn = False
         self._is_cancelled = False
         self._waits_for_decisions = False
+        self._vault = origin.vault or Vault(feed.log.token)
         self._calls = ToolCalls(
-            agent, self._reducer, self._record, feed.log, surroundings.runner, surroundings.workbench
+            agent,
+            self._reducer,
+            self._record,
+            feed.log,
+            surroundings.runner,
+            surroundings.workbench,
+            self._vault,
         )
-        self._approvals = Approvals(agent, self._reducer, self._record, self._calls.is_begun)
+        self._approvals = Approvals(agent, self._reducer, self._record, self._calls.is_begun, self._vault)
         self.forking = Forking(run_id, self._reducer, origin)
         self.steering = Steering(
             self._reducer,
@@ -97,6 +105,7 @@ class Driver:
             forking=self.forking,
             steering=self.steering,
             calls=self._calls,
+            vault=self._vault,
         )
 
     @property
@@ -147,7 +156,7 @@ class Driver:
             hold: What it has on this run's lane.
         """
         is_alike = endpoint == self._lease.endpoint and agent.fingerprint == self._agent.fingerprint
-        return self.forking.leave(hold, continues=is_alike)
+        return attrs.evolve(self.forking.leave(hold, continues=is_alike), vault=self._vault)
 
     def receipt(self) -> Receipt:
         """What is known to have happened so far."""

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from triplane.core.records import ApprovalAsked, ApprovalGiven, Body, FramesReceived
     from triplane.core.reducer import RunReducer
     from triplane.core.store import ClaimedLog
-    from triplane.tools import AgentRunner, Progress, Tool, Workbench
+    from triplane.tools import AgentRunner, Progress, Tool, Vault, Workbench
 
     from .agent import Agent
 
@@ -63,6 +63,7 @@ class ToolCalls:
         log: That log.
         runner: What tools run agents on.
         workbench: What the calls share with those of other runs.
+        vault: What the masks in their arguments stand for.
     """
 
     def __init__(
@@ -73,13 +74,19 @@ class ToolCalls:
         log: ClaimedLog,
         runner: AgentRunner,
         workbench: Workbench,
+        vault: Vault,
     ) -> None:
         self._agent = agent
         self._run = run
         self._record = record
         self._log = log
         self._setting = Setting(
-            run_id=log.run_id, engine=runner, observer=self, workbench=workbench, ask=self.ask
+            run_id=log.run_id,
+            engine=runner,
+            observer=self,
+            workbench=workbench,
+            ask=self.ask,
+            vault=vault,
         )
         # The calls of agents whose runs are parked, until they have ended without an outcome.
         self._parked: set[str] = set()
@@ -173,6 +180,7 @@ class ToolCalls:
                 policy=self._policy,
                 begun=begun,
                 ask=self.ask,
+                vault=self._setting.vault,
             )
         except ToolFailedError as failure:
             raise self._failed(failure) from failure.__cause__
@@ -276,7 +284,7 @@ class ToolCalls:
         running = sum(call_id not in outcomes for call_id in self._begun)
         if len(outcomes) + running >= self._agent.limits.max_tool_calls:
             return False
-        return asks_first(tool, call) is None
+        return asks_first(tool, call, self._setting.vault) is None
 
     def _find(self, call: ToolCall) -> CallRun | None:
         """The same call of a response that was retracted."""

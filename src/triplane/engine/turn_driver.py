@@ -34,6 +34,7 @@ from triplane.core.retry import BOUNDARIES, Boundary, moment_of, safe_next
 from triplane.core.transport import is_too_large
 
 from .exchange import exchange
+from .masked_frames import MaskedFrames
 from .recovery import RETRACT_REASONS, Interrupted, Recovery
 from .remarks import check_whole, differences_in, silence_on
 from .request import prepare, too_large
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from triplane.core.records import Body
     from triplane.core.reducer import RunReducer
     from triplane.net.lane import Lane
+    from triplane.tools import Vault
 
     from .agent import Agent
     from .feed import Feed
@@ -71,6 +73,7 @@ class TurnDriver:
         forking: What the run has to do with its forks.
         steering: What it has to do with steers.
         calls: Its tool calls, some of which start before their response ends.
+        vault: Where secrets go that the model writes.
 
     Attributes:
         last_lane: The lane of the last request, which caches what the run can continue; None if there was none, or it
@@ -90,6 +93,7 @@ class TurnDriver:
         forking: Forking,
         steering: Steering,
         calls: ToolCalls,
+        vault: Vault,
     ) -> None:
         self.last_lane: Lane | None = None
         self._run_id = run_id
@@ -104,6 +108,9 @@ class TurnDriver:
         self._forking = forking
         self._steering = steering
         self._calls = calls
+        tools = agent.tools_by_name
+        has_secrets = any(each.secrets for each in tools.values())
+        self._masked = MaskedFrames(tools, vault) if has_secrets else None
         self._sending_began = False
         self._continues = False
         self._kept_head: str | None = None
@@ -268,6 +275,7 @@ class TurnDriver:
                     request.text,
                     options=self._options,
                     take=lambda frames: self._fold(lane, frames),
+                    mask=None if self._masked is None else self._masked.take,
                     make_room=self._make_room(lane),
                     on_silence=lambda silence: self._record(silence_on(lane, turn, silence, self._options)),
                     steering=self._steering,

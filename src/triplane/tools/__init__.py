@@ -18,6 +18,7 @@ from .context import Progress as Progress
 from .context import ToolContext as ToolContext
 from .kinds import Producer as Producer
 from .kinds import Production as Production
+from .masked_arguments import MaskedArguments as MaskedArguments
 from .options import FailurePolicy as FailurePolicy
 from .options import ToolOptions as ToolOptions
 from .output import CallOutput as CallOutput
@@ -27,6 +28,8 @@ from .process_tool import Command as Command
 from .process_tool import process_tool as process_tool
 from .runtime import ToolFailedError as ToolFailedError
 from .runtime import run_calls as run_calls
+from .secrets import Secret as Secret
+from .secrets import Vault as Vault
 from .sink import Sink as Sink
 from .threads import ThreadStatistics as ThreadStatistics
 from .threads import thread_statistics as thread_statistics

@@ -6,6 +6,7 @@ import functools
 import inspect
 import re
 from collections.abc import Callable
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, Unpack, overload
 
 import attrs
@@ -41,6 +42,7 @@ class Tool:
         producer: Runs it.
         timeout: See `ToolOptions`, as for all that follow.
         is_counted: Whether its calls count against the engine's `max_tool_concurrency`.
+        secrets: The names of the parameters that are marked with `Secret`.
     """
 
     name: str
@@ -64,6 +66,7 @@ class Tool:
     hide_errors: type[Exception] | tuple[type[Exception], ...]
     needs_approval: NeedsApproval = False
     is_counted: bool = True
+    secrets: frozenset[str] = frozenset()
     _definition: dict[str, Any] = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -76,6 +79,11 @@ class Tool:
             "strict": self.strict,
         }
         object.__setattr__(self, "_definition", definition)
+
+    @cached_property
+    def shown(self) -> frozenset[str]:
+        """The names of the parameters that are not secret."""
+        return frozenset(self.parameters.get("properties", ())) - self.secrets
 
     def definition(self) -> dict[str, Any]:
         """The tool as the API takes it. The same dict every time: do not change it."""
@@ -220,6 +228,7 @@ def described(
         "parameters": schema,
         "strict": strict,
         "arguments": Arguments(signature),
+        "secrets": signature.secrets,
     }
 
 
