@@ -36,6 +36,7 @@ from triplane.core.records import LateResultDropped as LateResultDropped
 from triplane.core.records import Record as Record
 from triplane.core.records import RequestSent as RequestSent
 from triplane.core.records import ResponseRetracted as ResponseRetracted
+from triplane.core.records import RetryScheduled as RetryScheduled
 from triplane.core.records import RunEnded as RunEnded
 from triplane.core.records import RunParked as RunParked
 from triplane.core.records import RunResumed as RunResumed

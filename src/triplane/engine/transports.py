@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, final
 import trio
 
 from triplane.core.errors import ConnectFailed
+from triplane.core.remembered import Remembered
 from triplane.core.transport import Transport, TransportMemory, TransportReason, TransportSetting
 
 if TYPE_CHECKING:
@@ -27,7 +28,9 @@ class Routes:
     def __init__(self, pool: Pool, options: EngineOptions) -> None:
         self._pool = pool
         self._options = options
-        self._memories: dict[Endpoint, TransportMemory] = {}
+        self._memories: Remembered[Endpoint, TransportMemory] = Remembered(
+            lambda _endpoint: TransportMemory()
+        )
 
     def lease(self, endpoint: Endpoint, label: str, transport: TransportSetting | None = None) -> RoutedLease:
         """A lease that holds no lane yet.
@@ -37,7 +40,7 @@ class Routes:
             label: Whom it is for, shown in statistics.
             transport: By which transport, else as the endpoint says.
         """
-        memory = self._memories.setdefault(endpoint.over("websocket"), TransportMemory())
+        memory = self._memories[endpoint.over("websocket")]
         setting = transport or endpoint.transport
         return RoutedLease(self._pool, endpoint, setting, label, memory, self._options)
 

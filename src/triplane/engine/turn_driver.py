@@ -27,6 +27,7 @@ from triplane.core.records import (
     FramesReceived,
     RequestSent,
     ResponseRetracted,
+    RetryScheduled,
     SteersRequeued,
     TransportChanged,
 )
@@ -170,7 +171,10 @@ class TurnDriver:
                 return
             if verdict != "resend_full":
                 self._lease.release()
-                await trio.sleep(recovery.delay(at, verdict, self._rng.random()))
+                delay = recovery.delay(at, verdict, self._rng.random())
+                if delay:
+                    self._record(RetryScheduled(turn, recovery.attempt, delay, recovery.is_asked(at)))
+                await trio.sleep(delay)
 
     def _retract(self, turn: int, at: Interrupted) -> None:
         reason = RETRACT_REASONS[type(at.fault)]

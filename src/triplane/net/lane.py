@@ -196,7 +196,11 @@ class Lane:
 
     def close_info(self) -> CloseInfo:
         """How what carries this lane ended, or how it would be seen to have ended now."""
-        return self._connection.close_info()
+        close = self._connection.close_info()
+        in_order = self._connection.fault is None or (close.code, close.by) == (1000, "us")
+        if self._connection.is_retired and in_order and not close.reason:
+            return attrs.evolve(close, reason="it made way for a younger connection")
+        return close
 
     def become(self, what: LaneInput) -> None:
         """Change the state by the table of life cycles. For the pool."""

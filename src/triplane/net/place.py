@@ -43,6 +43,7 @@ class Place:
         connections: The connections that are open, oldest first, each with its lanes.
         queue: Those who wait, in the order of their arrival.
         dialling: Connections being opened.
+        tasks: How many drive a connection, or wait until one may be opened again.
         failures: Dials that failed since the last one that did not.
         dial_not_before: Until then the endpoint is left alone.
         spares_not_before: Until then nothing is opened that nobody waits for.
@@ -54,11 +55,17 @@ class Place:
     connections: list[Lanes] = attrs.Factory(list)
     queue: list[Waiting] = attrs.Factory(list)
     dialling: int = 0
+    tasks: int = 0
     failures: int = 0
     dial_not_before: float = 0.0
     spares_not_before: float = 0.0
     has_lanes: bool | None = None
     held_up: set[Callable[[], object]] = attrs.Factory(set)
+
+    @property
+    def is_deserted(self) -> bool:
+        """Whether nobody uses it: what is known of it may be found out again."""
+        return not (self.connections or self.queue or self.tasks or self.held_up)
 
     @property
     def starves(self) -> bool:
