@@ -107,6 +107,8 @@ class Run:
         """Return the final state once the run has ended. A checkpoint.
 
         While the run is parked this waits as well, so somebody else has to decide.
+        Not in the middle of a loop over this run: once that is `EngineOptions.max_unread` bytes behind, the run waits for
+        it to go on.
 
         Raises:
             ApprovalRequired: The run was left parked.
