@@ -14,6 +14,7 @@ from resuming import cut_off
 import triplane
 from triplane.core.reducer import RunReducer
 from triplane.protocol import ResponseFunctionCallArgumentsDelta
+from triplane.tools import Vault, Vaults
 
 PASSWORD = 'correct horse "battery" staple'
 
@@ -342,3 +343,53 @@ async def test_a_question_that_fails_does_not_quote_the_secret(autojump_clock) -
                 assert "what is [secret 1]?" in event.note
                 break
         check_masked(run.log)
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+async def test_a_parked_run_goes_on_with_its_secrets_where_they_are_known(autojump_clock, elsewhere) -> None:
+    got: list[str] = []
+
+    @triplane.tool(needs_approval=True)
+    async def unlock(password: Annotated[str, triplane.Secret()]) -> str:
+        got.append(password)
+        return "unlocked"
+
+    async def play(peer: Played) -> None:
+        frame = await peer.request()
+        if len(frame["input"]) == 1:
+            await peer.answer("resp_1", call("unlock", json.dumps({"password": PASSWORD})))
+            frame = await peer.request()
+        await peer.answer("resp_2", message(frame["input"][-1]["output"]))
+
+    agent = triplane.Agent("m", tools=[unlock])
+    ledger = triplane.MemoryLedger()
+    async with open_stage(play, ledger=ledger) as stage:
+        with pytest.raises(triplane.ApprovalRequired) as parked:
+            await stage.engine.run(agent, "Go.")
+        run_id = parked.value.run_id
+        yes = [asked.call_id for asked in parked.value.approvals]
+        if not elsewhere:
+            state = await stage.engine.resume(run_id, agent, approve=yes)
+    if elsewhere:
+        async with open_stage(play, ledger=ledger) as stage:
+            state = await stage.engine.resume(run_id, agent, approve=yes)
+
+    assert ([] if elsewhere else [PASSWORD]) == got
+    assert elsewhere == ("stands for a secret that is not known any more" in state.text)
+    check_masked(ledger.logs[run_id])
+
+
+def test_not_everything_is_kept_for_ever() -> None:
+    vaults = Vaults()
+    for number in range(1_500):
+        vault = Vault()
+        if number % 3:
+            vault.hide("secret")
+        vaults.keep(f"run_{number}", vault)
+
+    assert None is vaults.take("run_0")
+    assert None is vaults.take("run_1497")
+    kept = vaults.take("run_1499")
+    assert kept is not None
+    assert 1 == len(kept)
+    assert None is vaults.take("run_1499")

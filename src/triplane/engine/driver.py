@@ -73,7 +73,9 @@ class Driver:
         self._ends_after_turn = False
         self._is_cancelled = False
         self._waits_for_decisions = False
-        self._vault = origin.vault or Vault(feed.log.token)
+        self._vaults = surroundings.vaults
+        kept = origin.vault if resumption is None else self._vaults.take(run_id)
+        self._vault = Vault(feed.log.token) if kept is None else kept
         self._calls = ToolCalls(
             agent,
             self._reducer,
@@ -183,6 +185,8 @@ class Driver:
         except ApprovalRequired as error:
             parked = error
         finally:
+            if self._reducer.status not in ("completed", "incomplete"):
+                self._vaults.keep(self._run_id, self._vault)
             self._feed.leave()
             self._feed.log.release()
         # Whoever hears of it may go on at once, in another process too.

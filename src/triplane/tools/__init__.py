@@ -30,6 +30,7 @@ from .runtime import ToolFailedError as ToolFailedError
 from .runtime import run_calls as run_calls
 from .secrets import Secret as Secret
 from .secrets import Vault as Vault
+from .secrets import Vaults as Vaults
 from .sink import Sink as Sink
 from .threads import ThreadStatistics as ThreadStatistics
 from .threads import thread_statistics as thread_statistics

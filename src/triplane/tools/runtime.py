@@ -87,7 +87,7 @@ async def run_calls(
         observer=observer,
         workbench=workbench or Workbench(),
         ask=ask,
-        vault=vault or Vault(),
+        vault=Vault() if vault is None else vault,
     )
     begun = {} if begun is None else begun
     is_alone = len(calls) == 1

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 _MASK: Final = re.compile(r"\[secret (?:\d+\.)?\d+\]")
 # Shorter texts stand in too many other words to be looked for.
-_SHORTEST = 4
+_SHORTEST: Final = 4
+_MOST_KEPT: Final = 1_000
 
 
 @attrs.frozen
@@ -56,6 +57,9 @@ class Vault:
 
     def __repr__(self) -> str:
         return f"<Vault: {len(self._values)} secrets>"
+
+    def __len__(self) -> int:
+        return len(self._values)
 
     def hide(self, value: Any) -> str:
         """What stands for a value: the same for the same one. A mask stands for itself."""
@@ -113,6 +117,25 @@ class Vault:
         for form in sorted(forms, key=len, reverse=True):
             text = text.replace(form, forms[form])
         return text
+
+
+@final
+class Vaults:
+    """The vaults of runs that have no result yet, such as those that wait for approval: they may go on in this process."""
+
+    def __init__(self) -> None:
+        self._vaults: dict[str, Vault] = {}
+
+    def keep(self, run_id: str, vault: Vault) -> None:
+        """Keep a run's vault, if there is something in it. Of very many, those that were kept longest are forgotten."""
+        if len(vault):
+            self._vaults[run_id] = vault
+            while len(self._vaults) > _MOST_KEPT:
+                del self._vaults[next(iter(self._vaults))]
+
+    def take(self, run_id: str) -> Vault | None:
+        """The vault of a run that goes on, if it is kept."""
+        return self._vaults.pop(run_id, None)
 
 
 def structured(tool: Tool, arguments: str, vault: Vault) -> dict[str, Any]:
