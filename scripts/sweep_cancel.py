@@ -74,23 +74,25 @@ def run_one(task: Task) -> Result:
     return Result(task, outcome.latencies, "")
 
 
-def tasks_of(only: str | None, orders: list[int], step: int | None, random: int) -> list[Task]:
+def tasks_of(only: str | None, order: int | None, orders: int, step: int | None, random: int) -> list[Task]:
     """Everything that is to be run."""
+    if only == "random":
+        numbers = range(-(-random // AT_ONCE)) if order is None else (order,)
+        return [Task("random", "random", number) for number in numbers]
     tasks: list[Task] = []
+    every = range(1, orders + 1) if order is None else (order,)
     for kind, cases in (("operation", OPERATIONS), ("engine", ENGINES)):
         for name, scenario in cases.items():
             if only not in (None, name):
                 continue
-            for order in orders:
-                steps = range(1, length(scenario, order) + 2) if step is None else (step,)
-                tasks += [Task(kind, name, order, each) for each in steps]
+            for each in every:
+                steps = range(1, length(scenario, each) + 2) if step is None else (step,)
+                tasks += [Task(kind, name, each, at) for at in steps]
     for name in STATES:
         if only in (None, name):
-            tasks += [Task("state", name, order) for order in orders]
-    if only == "random":
-        tasks += [Task("random", "random", order) for order in orders]
-    elif only is None:
-        tasks += [Task("random", "random", number) for number in range(-(-random // AT_ONCE))]
+            tasks += [Task("state", name, each) for each in every]
+    if only is None:
+        tasks += tasks_of("random", order, orders, step, random)
     return tasks
 
 
@@ -101,7 +103,7 @@ def main() -> int:
     )
     parser.add_argument("--only", help="one case, by its name, or 'random'")
     parser.add_argument("--orders", type=int, default=2, help="orders of tasks (default: %(default)s)")
-    parser.add_argument("--order", type=int, help="this order alone")
+    parser.add_argument("--order", type=int, help="this order alone, or this engine of the random ones")
     parser.add_argument("--step", type=int, help="this step alone")
     parser.add_argument(
         "--random", type=int, default=100_000, help="cancellations at random (default: %(default)s)"
@@ -109,12 +111,10 @@ def main() -> int:
     parser.add_argument("--processes", type=int, default=os.cpu_count(), help="default: one for each core")
     options = parser.parse_args()
     begin = time.monotonic()
-    orders = [options.order] if options.order is not None else list(range(1, options.orders + 1))
-    tasks = tasks_of(options.only, orders, options.step, options.random)
+    tasks = tasks_of(options.only, options.order, options.orders, options.step, options.random)
     if not tasks:
-        parser.error(
-            f"there is no case {options.only!r}; there are: {', '.join([*OPERATIONS, *ENGINES, *STATES])}"
-        )
+        cases = ", ".join([*OPERATIONS, *ENGINES, *STATES, "random"])
+        parser.error(f"there is no case {options.only!r}, or nothing of it; there are: {cases}")
     latencies: dict[str, list[float]] = {"operation": [], "engine": [], "state": [], "random": []}
     counts: Counter[str] = Counter()
     failures: list[Result] = []

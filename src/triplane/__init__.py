@@ -37,6 +37,7 @@ from triplane.core.records import LateResultDropped as LateResultDropped
 from triplane.core.records import Record as Record
 from triplane.core.records import RequestSent as RequestSent
 from triplane.core.records import ResponseRetracted as ResponseRetracted
+from triplane.core.records import RetryScheduled as RetryScheduled
 from triplane.core.records import RunEnded as RunEnded
 from triplane.core.records import RunParked as RunParked
 from triplane.core.records import RunResumed as RunResumed
@@ -80,6 +81,7 @@ from triplane.tools import CommandOutput as CommandOutput
 from triplane.tools import File as File
 from triplane.tools import Image as Image
 from triplane.tools import Progress as Progress
+from triplane.tools import Secret as Secret
 from triplane.tools import Tool as Tool
 from triplane.tools import ToolContext as ToolContext
 from triplane.tools import apply_patch_tool as apply_patch_tool

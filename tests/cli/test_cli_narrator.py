@@ -12,6 +12,7 @@ from triplane import (
     DifferencesFound,
     RequestSent,
     ResponseRetracted,
+    RetryScheduled,
     RunStarted,
     RunUsage,
     StillWaiting,
@@ -204,6 +205,8 @@ def test_silences_and_disagreements_are_noted() -> None:
         StillWaiting(1, "c1", "model_thinking", 11.0, 0.98, 0.012),
         StillWaiting(1, "c1", "model_thinking", 71.0, None, None),
         StillWaiting(1, "c1", "socket_silent", 11.0, 11.2, 0.012),
+        RetryScheduled(2, 3, 0.5, asked=False),
+        RetryScheduled(2, 4, 30.0, asked=True),
         DifferencesFound(1, "resp_1", ({"field": "arguments"},), ({"kind": "gap"},)),
     )
 
@@ -211,6 +214,8 @@ def test_silences_and_disagreements_are_noted() -> None:
         "model thinking for 11.0 s on c1 (ping 12 ms)",
         "model thinking for 1 min 11 s on c1",
         "socket silent for 11.0 s on c1: not even a pong",
+        "turn 2 is tried again in 500 ms",
+        "turn 2 is tried again in 30.0 s, as the server asks",
         "the server's events do not agree in 2 places; see the log",
     ] == [said.text for said in pieces if said.is_note]
 

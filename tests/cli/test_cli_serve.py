@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
@@ -12,6 +12,7 @@ from cli_process import triplane
 import triplane as package
 from triplane import Agent, ConnectFailed, Endpoint, ServerError
 from triplane.cli import main
+from triplane.server.options import Options
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -106,3 +107,28 @@ def test_a_fault_that_is_none_is_one_line(capsys, fault: str, complaint: str) ->
     captured = capsys.readouterr()
     assert complaint in captured.err
     assert 1 == captured.err.count("\n")
+
+
+def test_how_it_behaves_can_be_said(monkeypatch) -> None:
+    class GivenUpError(Exception):
+        pass
+
+    async def serve(*, host: str, port: int, task_status: object, **given: Any) -> None:
+        await trio.lowlevel.checkpoint()
+        options = Options(**given)
+        said = (options.mode, options.max_age, options.delta_delay, options.seed)
+        raise GivenUpError(repr(said))
+
+    monkeypatch.setattr("triplane.cli.serve.serve", serve)
+
+    arguments = ["--mode", "azure", "--max-age", "90", "--delta-delay", "0.05", "--seed", "3"]
+    with pytest.raises(GivenUpError) as caught:
+        main(["serve", *arguments])
+
+    assert "('azure', 90.0, 0.05, 3)" == str(caught.value)
+
+
+@pytest.mark.parametrize("arguments", [["--mode", "bing"], ["--max-age", "0"], ["--seed", "x"]])
+def test_what_it_cannot_be_is_one_line(capsys, arguments) -> None:
+    assert 2 == main(["serve", *arguments])
+    assert f"triplane serve: Invalid value for '{arguments[0]}'" in capsys.readouterr().err

@@ -24,6 +24,7 @@ from triplane.core.records import (
     Record,
     RequestSent,
     ResponseRetracted,
+    RetryScheduled,
     RunEnded,
     RunParked,
     RunResumed,
@@ -201,6 +202,7 @@ BODIES = st.one_of(
     st.builds(ResponseRetracted, st.just(1), st.just("stalled"), st.just(0), st.booleans()),
     st.builds(DifferencesFound, st.just(1), st.just("resp_1"), st.just(()), st.just(())),
     st.just(StillWaiting(1, "c1", "model_thinking", 11.0, 0.5, 0.01)),
+    st.just(RetryScheduled(1, 2, 0.5, asked=True)),
     st.builds(ConnectionDropped, st.just("c1"), st.just(1006), st.just("")),
     st.builds(
         ToolStarted,

@@ -163,6 +163,7 @@ async def test_let_in_and_put_out_at_once(examined, autojump_clock, code) -> Non
     ("fault", "words", "advice"),
     [
         (RefuseUpgrade(404), "HTTP status 404", "check the URL's path"),
+        (RefuseUpgrade(426), "HTTP status 426", "--transport auto"),
         (RefuseUpgrade(426), "HTTP status 426", "check the URL's path"),
         (RefuseUpgrade(429, headers={"Retry-After": "70"}), "HTTP status 429", "asks to wait 70 s"),
         (RefuseUpgrade(503), "HTTP status 503", ""),

@@ -128,7 +128,7 @@ async def test_a_run_that_holds_a_websocket_keeps_it_whatever_others_learn(bench
     @triplane.tool
     async def learn() -> str:
         """Somebody else was told that there are no WebSockets."""
-        (memory,) = b.engine._routes._memories.values()
+        (memory,) = b.engine._routes._memories
         memory.http_until = trio.current_time() + 300
         return "learned"
 

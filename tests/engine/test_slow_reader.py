@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 from typing import Any
 
+import pytest
 import trio
 
 import triplane
@@ -70,6 +71,69 @@ async def test_a_reader_too_far_behind_stops_the_socket_and_not_the_others(bench
     # 120 s of our own slowness is no stall of the server's, whose idle_timeout was 30.
     assert 0 == slow.result.reconnects
     assert triplane.RunEnded("completed") == rest[-1]
+
+
+@pytest.mark.parametrize("transport", ["websocket", "http"])
+async def test_who_waits_for_a_lane_does_not_wait_for_somebody_elses_reader(
+    bench, autojump_clock, transport
+) -> None:
+    options = triplane.EngineOptions(max_unread=20_000, max_connections=1)
+    agent = triplane.Agent("m")
+    async with (
+        bench(options=options, endpoint=triplane.Endpoint("ws://memory/v1", transport=transport)) as b,
+        b.engine.open_run(agent, "SAY 2000 word ") as slow,
+    ):
+        events = aiter(slow)
+        await anext(events)
+        await trio.sleep(10)
+        assert "model" == slow.state.status
+        began = trio.current_time()
+        with trio.fail_after(600):
+            assert "echo: quick" == (await b.engine.run(agent, "quick")).text
+        assert 5 > trio.current_time() - began
+        assert "completed" == slow.state.status
+        rest = [event async for event in events]
+
+    assert triplane.RunEnded("completed") == rest[-1]
+    deltas = [event.delta for event in rest if isinstance(event, ResponseOutputTextDelta)]
+    assert "word " * 2000 == "".join(deltas)
+
+
+async def test_a_reader_that_waits_for_a_fork_of_the_run_it_reads(bench, autojump_clock) -> None:
+    """On one connection the fork needs the lane that its source holds, and the source waits for this reader."""
+    options = triplane.EngineOptions(max_unread=20_000, max_connections=1)
+    async with bench(options=options) as b, b.engine.open_run(triplane.Agent("m"), "SAY 2000 word ") as run:
+        with trio.fail_after(60):
+            async for event in run:
+                if isinstance(event, ResponseOutputTextDelta):
+                    break
+            events = aiter(run)
+            await anext(events)
+            async with run.fork("and this") as fork:
+                assert "completed" == (await fork.wait()).status
+            assert 0 < len([event async for event in events])
+
+
+async def test_once_nobody_waits_for_its_lane_a_slow_reader_is_waited_for_again(
+    bench, autojump_clock
+) -> None:
+    options = triplane.EngineOptions(max_unread=20_000, max_connections=1, acquire_timeout=0.05)
+    agent = triplane.Agent("m")
+    async with (
+        bench(options=options, delta_delay=0.01) as b,
+        b.engine.open_run(agent, "SAY 2000 word ") as slow,
+    ):
+        events = aiter(slow)
+        await anext(events)
+        await trio.sleep(10)
+        before = slow.state.bytes_down
+        with pytest.raises(triplane.LimitReached):
+            await b.engine.run(agent, "quick")
+        # What had come by then, and no more.
+        assert before < (taken := slow.state.bytes_down)
+        await trio.sleep(60)
+        assert taken <= slow.state.bytes_down < taken + 1_000
+        assert "model" == slow.state.status
 
 
 async def test_a_closed_cursor_no_longer_holds_the_run_back(bench, autojump_clock) -> None:

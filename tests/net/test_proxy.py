@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import socket
 import ssl
 from functools import partial
 
@@ -301,3 +302,46 @@ async def test_a_proxy_on_a_real_socket(nursery) -> None:
     async with triplane.open_engine(endpoint) as engine:
         assert "echo: through" == (await engine.run(triplane.Agent("m"), "through")).text
     nursery.cancel_scope.cancel()
+
+
+class Unreachable:
+    """A network on which nothing can be reached."""
+
+    def __init__(self, error: OSError) -> None:
+        self._error = error
+
+    async def connect(self, host: str, port: int) -> trio.abc.Stream:
+        await trio.lowlevel.checkpoint()
+        raise self._error
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "environ", "named_by"),
+    [
+        (WSS, {"HTTPS_PROXY": "http://name:canary@proxy.example:3128"}, "HTTPS_PROXY"),
+        (WS, {"all_proxy": "http://name:canary@proxy.example:3128"}, "all_proxy"),
+        (Endpoint("wss://a/v1", proxy="http://name:canary@proxy.example:3128"), {}, "proxy="),
+    ],
+)
+@pytest.mark.parametrize(
+    ("error", "stage"),
+    [(ConnectionRefusedError("Connection refused"), "tcp"), (socket.gaierror(-2, "unknown"), "dns")],
+)
+async def test_a_proxy_that_is_not_there_is_called_one(endpoint, environ, named_by, error, stage) -> None:
+    """Whoever sees the error may not know that there is one: the environment names it."""
+    dialler = Dialler(Unreachable(error), EngineOptions(), environ)
+    with pytest.raises(ConnectFailed) as caught:
+        await dialler.dial(endpoint)
+
+    words = f"the proxy proxy.example port 3128, named by {named_by}, cannot be used: "
+    assert str(caught.value).startswith(words)
+    assert (stage, True) == (caught.value.stage, caught.value.is_transient)
+    assert "canary" not in repr(caught.value)
+
+
+async def test_where_there_is_no_proxy_none_is_called_so() -> None:
+    dialler = Dialler(Unreachable(ConnectionRefusedError("Connection refused")), EngineOptions(), {})
+    with pytest.raises(ConnectFailed) as caught:
+        await dialler.dial(WS)
+
+    assert "proxy" not in str(caught.value)

@@ -25,7 +25,7 @@ class PoolSide:
     def look(self) -> None:
         """Look at it."""
         pool = self._pool
-        for place in pool._places.values():
+        for place in pool._places:
             usable = 0
             waits = bool(place.queue) and not pool._closing
             for lanes in place.connections:

@@ -10,7 +10,7 @@ import attrs
 
 from triplane.server import Malformed, SpoilOutput
 
-from .scenario import FanOut, Lane, Run, Scenario
+from .scenario import FanOut, Lane, Run, Scenario, Word
 
 
 @attrs.frozen
@@ -104,6 +104,37 @@ FOUND = (
             jobs=(Run(lines=("WAIT 4000", "SAY 9 late "), cancel_after=1.5), Run(lines=(), at=2.2)),
             options={"max_connections": 1},
             server={"max_age": 2.0, "on_max_age": "announce", "max_age_close_code": None},
+        ),
+    ),
+    Seed(
+        "a reader waited for a fork of the run that it read",
+        "The fork needed the only lane, which its source held; and the source had stopped reading, since its reader was"
+        " max_unread bytes behind.",
+        Scenario(
+            seed=60308,
+            jobs=(
+                Run(
+                    lines=('CALL write {"number": 4}', "SAY 5 late "),
+                    reader="all",
+                    words=(Word(after=18, how="fork", text="WAIT 300"),),
+                ),
+            ),
+            options={"max_connections": 1, "max_unread": 1000},
+            endpoint={"max_age": None},
+        ),
+    ),
+    Seed(
+        "half a request over HTTP was taken for one that the server finds fault with",
+        "A run was cancelled after the head of its request and before the body. The server said so, to nobody; the"
+        " check took that for a request that we had made wrong.",
+        Scenario(
+            seed=1260,
+            jobs=(
+                Run(lines=(), reader="all"),
+                FanOut(cancel_at_step=74, programs=((), ()), ordered=True),
+            ),
+            options={"max_connections": 3},
+            endpoint={"transport": "http"},
         ),
     ),
 )

@@ -97,6 +97,7 @@ class ServerSide:
         self.received: defaultdict[str | None, list[Create]] = defaultdict(list)
         self.of_response: dict[str, Create] = {}
         self.astray: set[int] = set()
+        self._cut_short: set[int] = set()
 
     def take(self, entry: JournalEntry) -> Create | None:
         """Look at the next entry; return the request that it is, if it is one."""
@@ -113,10 +114,17 @@ class ServerSide:
             message = orjson.loads(entry.text)
         except orjson.JSONDecodeError:
             message = None
+        if entry.kind == "request" and entry.size < int(entry.fields["headers"].get("content-length", 0)):
+            # Whoever asked was cancelled, or the network broke. HTTP lets a server answer that (RFC 9112, section 8).
+            self._tell(f"server: connection {entry.connection} is asked by half a request")
+            self._cut_short.add(entry.connection)
+            return None
         if not isinstance(message, dict):
             self._tell(f"server: connection {entry.connection} sends what is no JSON")
             return None
         if entry.kind == "answer":
+            if entry.connection in self._cut_short and entry.fields["status"] == 400:
+                return None
             self._failed((entry.connection, None), self._open.get((entry.connection, None)), entry)
             return None
         if entry.direction == "out":

@@ -117,7 +117,7 @@ def test_it_finds_a_waiter_that_is_overtaken(monkeypatch) -> None:
 
 
 def test_it_finds_what_never_ends(monkeypatch) -> None:
-    async def make_room(self):
+    async def make_room(self, lease):
         await trio.sleep_forever()
 
     monkeypatch.setattr("simulation.world.PATIENCE", 60)

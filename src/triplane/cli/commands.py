@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from triplane.core.transport import TransportSetting
     from triplane.server import Fault
+    from triplane.server.dialect import Mode
 
 
 def execute(arguments: Sequence[str] | None = None) -> int:
@@ -257,6 +258,20 @@ def _show_demo(survey: Demo, screen: Screen, *, json_wanted: bool) -> int:
 @click.option(
     "--latency", type=_SECONDS, default=0.0, help="Seconds before the first event of each response."
 )
+@click.option("--delta-delay", type=_SECONDS, default=0.0, help="Seconds before each piece of text.")
+@click.option(
+    "--mode",
+    type=click.Choice(["openai", "azure", "xai", "spec", "rejecting"]),
+    default="openai",
+    show_default=True,
+    help="Which server to be like: openai has everything; azure and xai have no lanes and no steering.",
+)
+@click.option(
+    "--max-age",
+    type=click.FloatRange(0, min_open=True),
+    help="End each connection after so many seconds. By default: as --mode does.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="For everything that is at random.")
 @click.option(
     "--api-key-env", metavar="VAR", help="Let in only clients with the key in this environment variable."
 )
@@ -292,6 +307,10 @@ def serve(
     model: str | None,
     strict_models: bool,
     latency: float,
+    delta_delay: float,
+    mode: Mode,
+    max_age: float | None,
+    seed: int,
     api_key_env: str | None,
     faults: Sequence[str],
     chaos: str | None,
@@ -328,6 +347,10 @@ def serve(
         model=model,
         strict_models=strict_models,
         latency=latency,
+        delta_delay=delta_delay,
+        mode=mode,
+        max_age=max_age,
+        seed=seed,
         api_key=api_key,
         faults=[_fault(text) for text in faults],
         chaos=None if chaos is None else Chaos(chaos, rate=chaos_rate),

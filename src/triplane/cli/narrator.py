@@ -17,6 +17,7 @@ from triplane.core.records import (
     DifferencesFound,
     RequestSent,
     ResponseRetracted,
+    RetryScheduled,
     RunParked,
     RunResumed,
     StillWaiting,
@@ -112,6 +113,9 @@ class Narrator:
                     f" with another agent: {one_line('; '.join(event.changes), 200)}" if event.changes else ""
                 )
                 yield from self._note(f"the run goes on{changes}")
+            case RetryScheduled():
+                why = ", as the server asks" if event.asked else ""
+                yield from self._note(f"turn {event.turn} is tried again in {seconds(event.seconds)}{why}")
             case StillWaiting():
                 yield from self._note(_waiting(event))
             case DifferencesFound():

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from triplane.cli.screen import Screen
     from triplane.server import Chaos, Fault, ServerHandle
+    from triplane.server.dialect import Mode
 
 
 class CannotListenError(Exception):
@@ -30,6 +31,10 @@ async def serve_until_interrupted(
     model: str | None,
     strict_models: bool,
     latency: float,
+    delta_delay: float,
+    mode: Mode,
+    max_age: float | None,
+    seed: int,
     api_key: str | None,
     faults: Sequence[Fault] = (),
     chaos: Chaos | None = None,
@@ -53,6 +58,10 @@ async def serve_until_interrupted(
                 model=model,
                 strict_models=strict_models,
                 latency=latency,
+                delta_delay=delta_delay,
+                mode=mode,
+                max_age=max_age,
+                seed=seed,
                 api_key=api_key,
                 faults=faults,
                 chaos=chaos,

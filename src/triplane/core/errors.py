@@ -86,6 +86,10 @@ class Receipt:
 
 
 _NOTHING_HAPPENED = Receipt()
+_ADVICE: Mapping[int, str] = {
+    401: "check the API key",
+    403: "check that the API key may use this model and endpoint",
+}
 _WOULD_FAIL_AGAIN = Receipt(next="change")
 
 
@@ -275,8 +279,9 @@ class ServerError(TriplaneError):
         words = detail.message or "the server gave no message"
         label = detail.code or detail.type or "error"
         status = "" if detail.status is None else f" ({detail.status})"
+        advice = _ADVICE.get(detail.status or 0, "")
         return cls(
-            f"the server answered {label}{status}: {words}",
+            f"the server answered {label}{status}: {words}{'' if advice in words else f'; {advice}'}",
             code=detail.code,
             status=detail.status,
             param=detail.param,

@@ -109,8 +109,8 @@ class EngineOptions:
         websocket_retry_interval: With ``transport="auto"``, how long HTTP is used at an endpoint without WebSockets
             before it is asked for one again.
         max_unread: How far a run's slowest required reader may fall behind before the run stops reading its
-            socket. On a shared connection with ``slow_lane="spill"`` the run goes on reading: its log has what the
-            reader has yet to see.
+            socket. It goes on reading, since its log has what the reader has yet to see, on a shared connection with
+            ``slow_lane="spill"``, and as long as somebody else waits in vain for a lane.
         slow_lane: What happens when a lane of a shared connection is not read. ``"spill"``: what comes for it is kept
             as long as it fits in `max_connection_buffer` with what waits for the other lanes. ``"fail"``: beyond
             `max_lane_buffer` that lane alone fails with `LimitReached`.

@@ -24,6 +24,7 @@ from .turn_records import (
     RequestSent,
     ResponseRetracted,
     RetractReason,
+    RetryScheduled,
     SilencePhase,
     SteerSent,
     SteersRequeued,
@@ -51,6 +52,7 @@ __all__ = [
     "RequestSent",
     "ResponseRetracted",
     "RetractReason",
+    "RetryScheduled",
     "RunEnded",
     "RunParked",
     "RunResumed",
@@ -100,6 +102,7 @@ Body = (
     | ResponseRetracted
     | DifferencesFound
     | StillWaiting
+    | RetryScheduled
     | ConnectionDropped
     | ToolQueued
     | ToolStarted
@@ -114,7 +117,7 @@ Body = (
 )
 
 # What tells of a run and changes nothing about it. All other kinds are essential, see `UnknownRecord`.
-NOTES: tuple[type, ...] = (DifferencesFound, StillWaiting, ToolProgress, LateResultDropped)
+NOTES: tuple[type, ...] = (DifferencesFound, StillWaiting, RetryScheduled, ToolProgress, LateResultDropped)
 
 
 @attrs.frozen(repr=False)

@@ -229,13 +229,32 @@ class StillWaiting(Entry):
 
 
 @attrs.frozen(repr=False)
+class RetryScheduled(Entry):
+    """The turn is tried again after a pause. It changes nothing.
+
+    Attributes:
+        turn: The turn.
+        attempt: Which attempt comes then.
+        seconds: How long the pause is.
+        asked: Whether the server asked for one (``Retry-After``); it is at least that long, up to
+            `EngineOptions.backoff_limit`.
+    """
+
+    type: ClassVar[str] = "triplane.retry_scheduled"
+    turn: int
+    attempt: int
+    seconds: float
+    asked: bool
+
+
+@attrs.frozen(repr=False)
 class ConnectionDropped(Entry):
     """The connection under the run is gone, and with it what the server remembered there.
 
     Attributes:
         connection: The connection's name.
-        code: The close code, 1006 when none was seen; 1000 with no reason also when we replace it for its age.
-        reason: The peer's words or ours; often empty.
+        code: The close code, 1006 when none was seen.
+        reason: The peer's words or ours, such as that it made way for a younger connection; often empty.
     """
 
     type: ClassVar[str] = "triplane.connection_dropped"

@@ -18,6 +18,7 @@ import trio
 from triplane.core.errors import ConnectFailed, Stalled, TriplaneError
 from triplane.core.options import EngineOptions
 from triplane.net.dial import Dialler, TcpNetwork
+from triplane.net.refusal import quote
 from triplane.protocol import ResponseCreate
 
 from .checks import NAMES, Check, Name, Report
@@ -138,13 +139,20 @@ class _Examination:
         return True
 
     def _refused(self, failure: ConnectFailed) -> None:
+        quote(failure, self._endpoint)
         facts = {"status": failure.status, "retry_after": failure.retry_after, "body": failure.body}
         if failure.is_auth_refusal:
             self._skip("the key was refused first", "upgrade")
             self._note(Check("auth", "failed", str(failure), _advice_on_key(self._endpoint), facts=facts))
             self._skip("the key was refused", *_TALK)
             return
-        advice = "check the URL's path" if failure.is_unsupported else ""
+        # The check over HTTP, below, says whether that works.
+        advice = (
+            "check the URL's path; if that is right, triplane run --transport auto, or in a program"
+            ' Endpoint(transport="auto"), goes over HTTP'
+            if failure.is_unsupported
+            else ""
+        )
         if failure.retry_after is not None:
             advice = f"the server asks to wait {failure.retry_after:g} s"
         self._note(Check("upgrade", "failed", str(failure), advice, facts=facts))

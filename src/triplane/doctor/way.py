@@ -81,7 +81,9 @@ class Way:
         """Note the stage at which the dialler failed."""
         name: Name = "proxy" if failure.stage == "url" else failure.stage
         facts = {} if failure.status is None else {"status": failure.status}
-        advice = _UNTRUSTED if _is_about_trust(failure) else _ADVICE.get(name, "")
+        # What cannot be reached may be the proxy.
+        about: Name = "proxy" if self._proxy and name in ("dns", "tcp") else name
+        advice = _UNTRUSTED if _is_about_trust(failure) else _ADVICE.get(about, "")
         self._note(Check(name, "failed", str(failure), advice, self.elapsed(), facts))
 
 

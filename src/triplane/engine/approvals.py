@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from triplane.core.outcome import ToolCall
     from triplane.core.records import ApprovalAsked, Body
     from triplane.core.reducer import RunReducer
+    from triplane.tools import Vault
 
     from .agent import Agent
 
@@ -37,6 +38,7 @@ class Approvals:
         run: The run's state.
         record: Appends to the run's log and folds. Not a checkpoint.
         is_begun: Whether a call runs already, or has what another one of its kind brings.
+        vault: What the masks in its calls' arguments stand for.
     """
 
     def __init__(
@@ -45,11 +47,13 @@ class Approvals:
         run: RunReducer,
         record: Callable[[Body], None],
         is_begun: Callable[[ToolCall], bool],
+        vault: Vault,
     ) -> None:
         self._agent = agent
         self._run = run
         self._record = record
         self._is_begun = is_begun
+        self._vault = vault
         self._decided = trio.Event()
 
     # For the run's own task.
@@ -64,7 +68,7 @@ class Approvals:
         for call in calls:
             if call.call_id not in book.asked and not self._is_begun(call):
                 tool = tool_for(call, self._agent.tools_by_name)
-                note = None if tool is None else asks_first(tool, call)
+                note = None if tool is None else asks_first(tool, call, self._vault)
                 if note is not None:
                     self._record(question_about(call, note))
         for question in book.unanswered:

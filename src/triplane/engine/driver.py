@@ -16,6 +16,7 @@ import trio
 from triplane.core.errors import ApprovalRequired, LedgerFailed, LimitReached, Receipt, TriplaneError
 from triplane.core.records import FramesReceived, InputAdded, RunEnded, RunParked, RunStarted
 from triplane.core.reducer import RunReducer
+from triplane.tools import Vault
 
 from .approvals import Approvals, Decisions, required
 from .fork import NO_ORIGIN, Forking, Hold, Origin
@@ -72,10 +73,19 @@ class Driver:
         self._ends_after_turn = False
         self._is_cancelled = False
         self._waits_for_decisions = False
+        self._vaults = surroundings.vaults
+        kept = origin.vault if resumption is None else self._vaults.take(run_id)
+        self._vault = Vault(feed.log.token) if kept is None else kept
         self._calls = ToolCalls(
-            agent, self._reducer, self._record, feed.log, surroundings.runner, surroundings.workbench
+            agent,
+            self._reducer,
+            self._record,
+            feed.log,
+            surroundings.runner,
+            surroundings.workbench,
+            self._vault,
         )
-        self._approvals = Approvals(agent, self._reducer, self._record, self._calls.is_begun)
+        self._approvals = Approvals(agent, self._reducer, self._record, self._calls.is_begun, self._vault)
         self.forking = Forking(run_id, self._reducer, origin)
         self.steering = Steering(
             self._reducer,
@@ -97,6 +107,7 @@ class Driver:
             forking=self.forking,
             steering=self.steering,
             calls=self._calls,
+            vault=self._vault,
         )
 
     @property
@@ -147,7 +158,7 @@ class Driver:
             hold: What it has on this run's lane.
         """
         is_alike = endpoint == self._lease.endpoint and agent.fingerprint == self._agent.fingerprint
-        return self.forking.leave(hold, continues=is_alike)
+        return attrs.evolve(self.forking.leave(hold, continues=is_alike), vault=self._vault)
 
     def receipt(self) -> Receipt:
         """What is known to have happened so far."""
@@ -174,6 +185,8 @@ class Driver:
         except ApprovalRequired as error:
             parked = error
         finally:
+            if self._reducer.status not in ("completed", "incomplete"):
+                self._vaults.keep(self._run_id, self._vault)
             self._feed.leave()
             self._feed.log.release()
         # Whoever hears of it may go on at once, in another process too.

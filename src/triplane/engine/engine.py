@@ -12,7 +12,7 @@ import trio
 from triplane.core.artifacts import KeepsArtifacts
 from triplane.core.errors import ConfigError, EngineClosed, TriplaneError
 from triplane.net.statistics import PoolStatistics
-from triplane.tools import Workbench, needs_namespaces
+from triplane.tools import Vaults, Workbench, needs_namespaces
 
 from .agent import Agent
 from .approvals import Decisions
@@ -87,6 +87,7 @@ class Engine:
         self._routes = Routes(pool, options)
         self._rng = rng
         self._support = SteeringSupport()
+        self._vaults = Vaults()
         self._closed = False
         self._runs_active = 0
         self._runs_finished = 0
@@ -409,7 +410,9 @@ class Engine:
             )
 
     def _surroundings(self) -> Surroundings:
-        return Surroundings(self._pool, self._options, self._rng, self, self._workbench, self._support)
+        return Surroundings(
+            self._pool, self._options, self._rng, self, self._workbench, self._support, self._vaults
+        )
 
     def _lease(self, agent: Agent, label: str) -> RoutedLease:
         return self._routes.lease(agent.endpoint or self._endpoint, label, agent.transport)

@@ -27,6 +27,7 @@ async def exchange(
     make_room: Callable[[], Awaitable[None]] | None = None,
     on_silence: Callable[[float], object] | None = None,
     steering: Steering | None = None,
+    mask: Callable[[tuple[str, ...]], tuple[str, ...]] | None = None,
 ) -> None:
     """Send a request and hand over what comes until `take` says that nothing more of it can come.
 
@@ -41,6 +42,7 @@ async def exchange(
         make_room: Awaited before each read; it may wait for slow readers, and that time counts as ours and not as
             the server's silence.
         on_silence: Told after each heartbeat of silence how many seconds nothing has come.
+        mask: Takes secrets out of each batch before anybody sees it.
         steering: Interrupts reading when it has something to send, and says how long to wait for another response.
 
     Raises:
@@ -68,7 +70,7 @@ async def exchange(
                         await make_room()
                     since = trio.current_time()
                 scope.deadline = since + limit
-                frames = await lane.receive()
+                frames = await lane.receive() if mask is None else mask(await lane.receive())
                 since = None
                 if take(frames):
                     return

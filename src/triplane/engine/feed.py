@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from triplane.core.store import ClaimedLog
     from triplane.protocol import ServerEvent
 
+    from .transports import RoutedLease
+
     RunEvent = ServerEvent | UndecodableFrame | Body
     Events = tuple[ServerEvent | UndecodableFrame, ...]
 
@@ -68,11 +70,23 @@ class Feed:
                     del self._events[next(iter(self._events))]
         return events
 
-    async def make_room(self) -> None:
-        """Return once no required reader is more than `max_unread` bytes behind. A checkpoint only if it waits."""
-        while self._bytes_read and self._written - min(self._bytes_read.values()) > self._max_unread:
+    async def make_room(self, lease: RoutedLease) -> None:
+        """Return once no required reader is more than `max_unread` bytes behind. A checkpoint only if it waits.
+
+        Nobody waits for a lane because of somebody else's reader, who may be waiting for that very run: as long as
+        one does, there is room. The log has everything.
+
+        Args:
+            lease: Of the run's lane.
+        """
+        while (
+            self._bytes_read
+            and self._written - min(self._bytes_read.values()) > self._max_unread
+            and not lease.is_wanted
+        ):
             self._caught_up = trio.Event()
-            await self._caught_up.wait()
+            with lease.when_wanted(self._caught_up.set):
+                await self._caught_up.wait()
 
     async def more(self, after: int) -> None:
         """Wait for a record behind `after`, or until nothing is appended any more. A checkpoint if it waits."""

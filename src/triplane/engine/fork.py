@@ -14,6 +14,7 @@ import attrs
 import trio
 
 from triplane.core.records import ForkedFrom, Item
+from triplane.tools import Vault
 
 if TYPE_CHECKING:
     from triplane.core.records import FramesReceived
@@ -29,11 +30,13 @@ class Origin:
         items: The conversation that it inherits.
         forked_from: What its log says of it, None if the run is no fork.
         hold: What it has on the lane of its source, if that lane must not go on before it has begun.
+        vault: What the masks in its conversation stand for.
     """
 
     items: tuple[Item, ...] = ()
     forked_from: ForkedFrom | None = None
     hold: Hold | None = None
+    vault: Vault | None = None
 
 
 NO_ORIGIN: Final = Origin()

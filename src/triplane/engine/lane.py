@@ -40,6 +40,16 @@ class BareLane:
         self._options = options
         self._turn: Turn | None = None
 
+    def __repr__(self) -> str:
+        if self._lease.lane is None:
+            return "<BareLane: given back>"
+        busy = (
+            "in the middle of a turn"
+            if self._turn is not None and not self._turn.is_over
+            else "free for a turn"
+        )
+        return f"<BareLane {self._lease.lane.name}: {busy}>"
+
     @property
     def connection(self) -> str:
         """The connection's name, as in the statistics."""

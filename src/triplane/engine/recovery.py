@@ -95,6 +95,7 @@ class Recovery:
         self._spent = 0
         self._resent_full = False
         self._in_doubt: Interrupted | None = None
+        self._forbidden = False
 
     def decide(self, at: Interrupted) -> Verdict:
         """What to do, and count it. After ``"give_up"`` there is `explain`."""
@@ -113,9 +114,10 @@ class Recovery:
         if verdict == "give_up" or self._spent >= self._options.replay_attempts:
             return "give_up"
         # What was too large was not taken, so nothing can have been done for it.
-        if not at.was_too_large and not may_replay(
+        self._forbidden = not at.was_too_large and not may_replay(
             at.boundary, server_effects=self._server_effects, ambiguous_sends=self._ambiguous_sends
-        ):
+        )
+        if self._forbidden:
             return "give_up"
         self._spent += 1
         self.attempt += 1
@@ -144,6 +146,10 @@ class Recovery:
             asked=at.fault.retry_after if isinstance(at.fault, ServerError) else None,
         )
 
+    def is_asked(self, at: Interrupted) -> bool:
+        """Whether the server asked for that delay."""
+        return isinstance(at.fault, ServerError) and bool(at.fault.retry_after)
+
     def explain(self, at: Interrupted, run_id: str) -> Fault | RunFailed:
         """The error for the caller, with what is known to have happened."""
         fault = at.fault
@@ -154,13 +160,13 @@ class Recovery:
         if at.failure is not None:
             words = at.failure.message or "the server gave no message"
             return RunFailed(
-                f"the model's response failed ({at.failure.code or 'no code'}): {words}{self._tries()}",
+                f"the model's response failed ({at.failure.code or 'no code'}): {words}{self._tries()}{self._policy()}",
                 run_id=run_id,
                 code=at.failure.code,
                 attempts=self.attempt,
                 receipt=receipt,
             )
-        fault.message += self._tries()
+        fault.message += self._tries() + self._policy()
         fault.receipt = receipt
         return fault
 
@@ -184,6 +190,15 @@ class Recovery:
 
     def _tries(self) -> str:
         return f" (the turn was tried {self.attempt} times)" if self.attempt > 1 else ""
+
+    def _policy(self) -> str:
+        if not self._forbidden:
+            return ""
+        acts = " and the server may act for it" if self._ambiguous_sends != "raise" else ""
+        return (
+            f"; the request was not sent again, since the model may have run for it{acts}"
+            f' (option ambiguous_sends="{self._ambiguous_sends}")'
+        )
 
     def _judge(self, at: Interrupted) -> Verdict:
         fault = at.fault

@@ -39,8 +39,8 @@ class Run:
     Iterating it yields typed events, each recorded before it is delivered: the server's events, and the records of
     what the engine did (`RunStarted`, `RequestSent`, `ToolStarted`, `ToolFinished`, …). Each ``async for`` is a
     cursor of its own from the run's first event on. A cursor that sleeps delays nobody; one that falls
-    `EngineOptions.max_unread` bytes behind makes the run stop reading its socket until it catches up, is closed, or
-    is left with ``break``.
+    `EngineOptions.max_unread` bytes behind makes the run stop reading its socket until it catches up, is closed, is
+    left with ``break``, or somebody else waits for the run's lane.
     """
 
     def __init__(
@@ -107,6 +107,8 @@ class Run:
         """Return the final state once the run has ended. A checkpoint.
 
         While the run is parked this waits as well, so somebody else has to decide.
+        Not in the middle of a loop over this run: once that is `EngineOptions.max_unread` bytes behind, the run waits for
+        it to go on.
 
         Raises:
             ApprovalRequired: The run was left parked.

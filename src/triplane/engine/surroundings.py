@@ -8,7 +8,7 @@ import attrs
 
 from triplane.core.options import EngineOptions
 from triplane.net.pool import Pool
-from triplane.tools import AgentRunner, Workbench
+from triplane.tools import AgentRunner, Vaults, Workbench
 
 from .steering import SteeringSupport
 
@@ -24,6 +24,7 @@ class Surroundings:
         runner: Runs other agents for tools.
         workbench: What their tool calls share.
         support: What is known of steering.
+        vaults: The secrets of runs that may go on.
     """
 
     pool: Pool
@@ -32,3 +33,4 @@ class Surroundings:
     runner: AgentRunner
     workbench: Workbench
     support: SteeringSupport
+    vaults: Vaults

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from triplane.core.records import ApprovalAsked, ApprovalGiven, Body, FramesReceived
     from triplane.core.reducer import RunReducer
     from triplane.core.store import ClaimedLog
-    from triplane.tools import AgentRunner, Progress, Tool, Workbench
+    from triplane.tools import AgentRunner, Progress, Tool, Vault, Workbench
 
     from .agent import Agent
 
@@ -66,6 +66,7 @@ class ToolCalls:
         log: That log.
         runner: What tools run agents on.
         workbench: What the calls share with those of other runs.
+        vault: What the masks in their arguments stand for.
     """
 
     def __init__(
@@ -76,13 +77,19 @@ class ToolCalls:
         log: ClaimedLog,
         runner: AgentRunner,
         workbench: Workbench,
+        vault: Vault,
     ) -> None:
         self._agent = agent
         self._run = run
         self._record = record
         self._log = log
         self._setting = Setting(
-            run_id=log.run_id, engine=runner, observer=self, workbench=workbench, ask=self.ask
+            run_id=log.run_id,
+            engine=runner,
+            observer=self,
+            workbench=workbench,
+            ask=self.ask,
+            vault=vault,
         )
         # The calls of agents whose runs are parked, until they have ended without an outcome.
         self._parked: set[str] = set()
@@ -147,7 +154,9 @@ class ToolCalls:
         """No call runs unasked because the server says that its model does not wait for it: nobody could be asked."""
         for call in self._run.calls.outstanding:
             tool = tool_for(call, self._agent.tools_by_name)
-            if tool is not None and not self._async.has_begun(call) and asks_first(tool, call) is not None:
+            if tool is None or self._async.has_begun(call):
+                continue
+            if asks_first(tool, call, self._setting.vault) is not None:
                 outcome = ToolOutcome("denied", results.denied(_NOBODY_ASKED))
                 self._record(ToolFinished(call.call_id, call.full_name, outcome))
 
@@ -218,6 +227,7 @@ class ToolCalls:
                 policy=self._policy,
                 begun=begun,
                 ask=self.ask,
+                vault=self._setting.vault,
             )
         except ToolFailedError as failure:
             raise self._failed(failure) from failure.__cause__
@@ -322,7 +332,7 @@ class ToolCalls:
         outstanding = len(self._run.calls.outstanding)
         if len(outcomes) + running + outstanding >= self._agent.limits.max_tool_calls:
             return False
-        return asks_first(tool, call) is None
+        return asks_first(tool, call, self._setting.vault) is None
 
     def _find(self, call: ToolCall) -> CallRun | None:
         """The same call of a response that was retracted."""

@@ -7,9 +7,13 @@ from typing import TYPE_CHECKING, final
 import trio
 
 from triplane.core.errors import ConnectFailed
+from triplane.core.remembered import Remembered
 from triplane.core.transport import Transport, TransportMemory, TransportReason, TransportSetting
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+
     from triplane.core.errors import TriplaneError
     from triplane.core.options import EngineOptions
     from triplane.net.endpoint import Endpoint
@@ -24,7 +28,9 @@ class Routes:
     def __init__(self, pool: Pool, options: EngineOptions) -> None:
         self._pool = pool
         self._options = options
-        self._memories: dict[Endpoint, TransportMemory] = {}
+        self._memories: Remembered[Endpoint, TransportMemory] = Remembered(
+            lambda _endpoint: TransportMemory()
+        )
 
     def lease(self, endpoint: Endpoint, label: str, transport: TransportSetting | None = None) -> RoutedLease:
         """A lease that holds no lane yet.
@@ -34,7 +40,7 @@ class Routes:
             label: Whom it is for, shown in statistics.
             transport: By which transport, else as the endpoint says.
         """
-        memory = self._memories.setdefault(endpoint.over("websocket"), TransportMemory())
+        memory = self._memories[endpoint.over("websocket")]
         setting = transport or endpoint.transport
         return RoutedLease(self._pool, endpoint, setting, label, memory, self._options)
 
@@ -160,6 +166,15 @@ class RoutedLease:
     def note_refused(self, size: int) -> None:
         """Take note that the server closed a WebSocket because a request of so many bytes was too large."""
         self._memory.note_refused(size)
+
+    @property
+    def is_wanted(self) -> bool:
+        """See `Lease.is_wanted`."""
+        return self._lease.is_wanted
+
+    def when_wanted(self, tell: Callable[[], object]) -> AbstractContextManager[None]:
+        """See `Lease.when_wanted`."""
+        return self._lease.when_wanted(tell)
 
     def reserve(self) -> None:
         """See `Lease.reserve`."""

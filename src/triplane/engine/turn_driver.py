@@ -6,6 +6,7 @@ attempt goes wrong is decided by `recovery`, and carried out here.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, final
 
 import attrs
@@ -26,6 +27,7 @@ from triplane.core.records import (
     FramesReceived,
     RequestSent,
     ResponseRetracted,
+    RetryScheduled,
     SteersRequeued,
     TransportChanged,
 )
@@ -33,6 +35,7 @@ from triplane.core.retry import BOUNDARIES, Boundary, moment_of, safe_next
 from triplane.core.transport import is_too_large
 
 from .exchange import exchange
+from .masked_frames import MaskedFrames
 from .recovery import RETRACT_REASONS, Interrupted, Recovery
 from .remarks import check_whole, differences_in, silence_on
 from .request import prepare, too_large
@@ -43,6 +46,7 @@ if TYPE_CHECKING:
     from triplane.core.records import Body
     from triplane.core.reducer import RunReducer
     from triplane.net.lane import Lane
+    from triplane.tools import Vault
 
     from .agent import Agent
     from .feed import Feed
@@ -70,6 +74,7 @@ class TurnDriver:
         forking: What the run has to do with its forks.
         steering: What it has to do with steers.
         calls: Its tool calls, some of which start before their response ends.
+        vault: Where secrets go that the model writes.
 
     Attributes:
         last_lane: The lane of the last request, which caches what the run can continue; None if there was none, or it
@@ -89,6 +94,7 @@ class TurnDriver:
         forking: Forking,
         steering: Steering,
         calls: ToolCalls,
+        vault: Vault,
     ) -> None:
         self.last_lane: Lane | None = None
         self._run_id = run_id
@@ -103,6 +109,9 @@ class TurnDriver:
         self._forking = forking
         self._steering = steering
         self._calls = calls
+        tools = agent.tools_by_name
+        has_secrets = any(each.secrets for each in tools.values())
+        self._masked = MaskedFrames(tools, vault) if has_secrets else None
         self._sending_began = False
         self._continues = False
         self._kept_head: str | None = None
@@ -162,7 +171,10 @@ class TurnDriver:
                 return
             if verdict != "resend_full":
                 self._lease.release()
-                await trio.sleep(recovery.delay(at, verdict, self._rng.random()))
+                delay = recovery.delay(at, verdict, self._rng.random())
+                if delay:
+                    self._record(RetryScheduled(turn, recovery.attempt, delay, recovery.is_asked(at)))
+                await trio.sleep(delay)
 
     def _retract(self, turn: int, at: Interrupted) -> None:
         reason = RETRACT_REASONS[type(at.fault)]
@@ -267,6 +279,7 @@ class TurnDriver:
                     request.text,
                     options=self._options,
                     take=lambda frames: self._fold(lane, frames),
+                    mask=None if self._masked is None else self._masked.take,
                     make_room=self._make_room(lane),
                     on_silence=lambda silence: self._record(silence_on(lane, turn, silence, self._options)),
                     steering=self._steering,
@@ -317,7 +330,7 @@ class TurnDriver:
     def _make_room(self, lane: Lane) -> Callable[[], Awaitable[None]] | None:
         """What may delay reading. Not a slow reader of the run where that would not hold up the server: the log has it."""
         spills = lane.is_shared and self._options.slow_lane == "spill"
-        return None if spills else self._feed.make_room
+        return None if spills else partial(self._feed.make_room, self._lease)
 
     def _keep_head(self, head: str | None) -> None:
         self._pool.keep_head(self._kept_head, head)

@@ -23,7 +23,7 @@ from triplane.core.unasked import judge_unasked
 
 from .guarded_stream import GuardedStream
 from .heartbeat import watch_peer
-from .refusal import AUTH_CLOSES, put_out, refusal_in
+from .refusal import AUTH_CLOSES, put_out, quote, refusal_in
 from .wire import Wire, make_wire
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ class Connection:
                     await self._run_wire(self._stream, opening, on_open)
                 except ConnectFailed as error:
                     failure = error
-                    failure.body = opening.endpoint.masked(failure.body)
+                    quote(failure, opening.endpoint)
                 else:
                     return
                 finally:

@@ -12,6 +12,7 @@ import attrs
 import trio
 
 from triplane.core.errors import ConfigError, ConnectFailed, ConnectStage
+from triplane.core.remembered import Remembered
 
 from .happy_eyeballs import first_to_connect, in_order
 from .opening import Approach, Opening
@@ -110,7 +111,7 @@ class Dialler:
         self._environ = os.environ if environ is None else environ
         self._rng = rng or random.Random()  # noqa: S311  # jitter, no secrets
         self._default_context: ssl.SSLContext | None = None
-        self._approaches: dict[Endpoint, Approach] = {}
+        self._approaches = Remembered(self._new_approach, may_go=lambda approach: not approach.is_busy)
 
     def opening(self, endpoint: Endpoint) -> Opening:
         """An attempt to open a WebSocket, which shares key and pace with all others to the endpoint."""
@@ -118,10 +119,10 @@ class Dialler:
 
     def approach(self, endpoint: Endpoint) -> Approach:
         """What all connections to the endpoint share, by whichever transport."""
-        shared = endpoint.over("websocket")
-        if shared not in self._approaches:
-            self._approaches[shared] = Approach(shared, self._options, self._rng)
-        return self._approaches[shared]
+        return self._approaches[endpoint.over("websocket")]
+
+    def _new_approach(self, shared: Endpoint) -> Approach:
+        return Approach(shared, self._options, self._rng)
 
     async def dial(self, endpoint: Endpoint) -> trio.abc.Stream:
         """Open a stream to an endpoint, through its proxy and through TLS where its URL says so.
@@ -133,13 +134,9 @@ class Dialler:
             proxy = proxy_for(endpoint, self._environ)
         except ConfigError as error:
             raise ConnectFailed(str(error), stage="url") from None
-        place = endpoint if proxy is None else proxy
-        self._told(Passed("url", place.host, place.port))
-        stream = await self._connect(place.host, place.port)
+        stream = await (self._connect_to(endpoint) if proxy is None else self._connect_to_proxy(proxy))
         try:
             if proxy is not None:
-                if proxy.uses_tls:
-                    stream = await self._wrap(proxy.host, self._context(None), stream)
                 await self._lead_on(stream, proxy, endpoint)
                 self._told(Passed("proxy", endpoint.host, endpoint.port, stream=stream))
             if endpoint.uses_tls:
@@ -149,6 +146,27 @@ class Dialler:
             await trio.aclose_forcefully(stream)
             raise
         return stream
+
+    async def _connect_to(self, place: Endpoint | Proxy) -> trio.abc.Stream:
+        self._told(Passed("url", place.host, place.port))
+        return await self._connect(place.host, place.port)
+
+    async def _connect_to_proxy(self, proxy: Proxy) -> trio.abc.Stream:
+        try:
+            stream = await self._connect_to(proxy)
+            if not proxy.uses_tls:
+                return stream
+            try:
+                return await self._wrap(proxy.host, self._context(None), stream)
+            except BaseException:
+                await trio.aclose_forcefully(stream)
+                raise
+        except ConnectFailed as failure:
+            # Whoever reads it may not know that there is a proxy.
+            failure.message = (
+                f"the proxy {proxy}, named by {proxy.named_by}, cannot be used: {failure.message}"
+            )
+            raise
 
     async def _connect(self, host: str, port: int) -> trio.abc.Stream:
         addresses = await self._resolve(host, port)

@@ -6,6 +6,7 @@ connection itself; where it has several, the demultiplexer reads and each lane h
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, final
 
 import attrs
@@ -16,6 +17,8 @@ from triplane.core.errors import ConnectionLost
 from triplane.core.lifecycle import LaneState, next_lane_state
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from triplane.core.errors import CloseInfo, TriplaneError
     from triplane.core.lifecycle import LaneInput
     from triplane.core.transport import Transport
@@ -193,7 +196,11 @@ class Lane:
 
     def close_info(self) -> CloseInfo:
         """How what carries this lane ended, or how it would be seen to have ended now."""
-        return self._connection.close_info()
+        close = self._connection.close_info()
+        in_order = self._connection.fault is None or (close.code, close.by) == (1000, "us")
+        if self._connection.is_retired and in_order and not close.reason:
+            return attrs.evolve(close, reason="it made way for a younger connection")
+        return close
 
     def become(self, what: LaneInput) -> None:
         """Change the state by the table of life cycles. For the pool."""
@@ -269,6 +276,21 @@ class Lease:
             EngineClosed: The engine is being left.
         """
         return await self._pool.acquire(self, head=head, fingerprint=fingerprint, near=near, patient=patient)
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether somebody waits for a lane and no connection is being opened that would have one."""
+        return self._pool.place_of(self).starves
+
+    @contextmanager
+    def when_wanted(self, tell: Callable[[], object]) -> Iterator[None]:
+        """Within the block, call `tell` whenever `is_wanted` may have become true. Not a checkpoint."""
+        held_up = self._pool.place_of(self).held_up
+        held_up.add(tell)
+        try:
+            yield
+        finally:
+            held_up.discard(tell)
 
     def reserve(self) -> None:
         """Lend the lane out while it is not needed: others may take it. Idempotent. Not a checkpoint."""

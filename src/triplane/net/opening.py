@@ -38,6 +38,11 @@ class Approach:
         self._rng = rng
         self._queue = trio.Lock()
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether somebody waits for a turn, or nobody has one for a while."""
+        return self._queue.locked() or trio.current_time() < self.pace.ready_at()
+
     async def turn(self) -> None:
         """Wait until one more connection may be opened, first come first served. A checkpoint.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import attrs
@@ -42,20 +43,40 @@ class Place:
         connections: The connections that are open, oldest first, each with its lanes.
         queue: Those who wait, in the order of their arrival.
         dialling: Connections being opened.
+        tasks: How many drive a connection, or wait until one may be opened again.
         failures: Dials that failed since the last one that did not.
         dial_not_before: Until then the endpoint is left alone.
         spares_not_before: Until then nothing is opened that nobody waits for.
         has_lanes: Whether its server knows ``stream_id``; None while that is not known.
+        held_up: Called when somebody waits in vain: by holders of lanes whose own readers hold them up.
     """
 
     endpoint: Endpoint
     connections: list[Lanes] = attrs.Factory(list)
     queue: list[Waiting] = attrs.Factory(list)
     dialling: int = 0
+    tasks: int = 0
     failures: int = 0
     dial_not_before: float = 0.0
     spares_not_before: float = 0.0
     has_lanes: bool | None = None
+    held_up: set[Callable[[], object]] = attrs.Factory(set)
+
+    @property
+    def is_deserted(self) -> bool:
+        """Whether nobody uses it: what is known of it may be found out again."""
+        return not (self.connections or self.queue or self.tasks or self.held_up)
+
+    @property
+    def starves(self) -> bool:
+        """Whether somebody waits for a lane who gets one only from those who hold them."""
+        return bool(self.queue) and not self.dialling
+
+    def hurry(self) -> None:
+        """Tell those who are held up, if somebody waits in vain. Not a checkpoint."""
+        if self.starves:
+            for tell in tuple(self.held_up):
+                tell()
 
     def lanes(self) -> Iterator[Lane]:
         """All lanes, those of connections that take nothing new included."""

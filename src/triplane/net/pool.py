@@ -14,6 +14,7 @@ import trio
 
 from triplane.core.assignment import Action, Assign, Cut, Open, Waiter, plan
 from triplane.core.errors import ConnectFailed, ConnectionLost, EngineClosed, LimitReached
+from triplane.core.remembered import Remembered
 from triplane.core.retry import delay_before
 
 from .carrier import connection_to
@@ -56,7 +57,7 @@ class Pool:
         self._dialler = dialler
         self._options = options
         self._rng = rng
-        self._places: dict[Endpoint, Place] = {}
+        self._places = Remembered(self._new_place, may_go=lambda place: place.is_deserted)
         self._closing = False
         self._tickets = 0
         self._names = 0
@@ -79,7 +80,7 @@ class Pool:
 
     def statistics(self) -> PoolStatistics:
         """What is known now."""
-        connections = [lanes for place in self._places.values() for lanes in place.connections]
+        connections = [lanes for place in self._places for lanes in place.connections]
         all_lanes = self.lanes()
         states = Counter(lane.state for lane in all_lanes)
         return PoolStatistics(
@@ -87,8 +88,8 @@ class Pool:
             closed=self._closed,
             rotated=self._rotated + sum(each.connection.is_retired for each in connections),
             dial_failures=self._dial_failures,
-            dialling=sum(place.dialling for place in self._places.values()),
-            waiting=sum(len(place.queue) for place in self._places.values()),
+            dialling=sum(place.dialling for place in self._places),
+            waiting=sum(len(place.queue) for place in self._places),
             leased=states["leased"],
             reserved=states["reserved"],
             draining=states["draining"],
@@ -110,7 +111,7 @@ class Pool:
 
     def lanes(self) -> Sequence[Lane]:
         """The lanes there are, for showing."""
-        return [lane for place in self._places.values() for lane in place.lanes()]
+        return [lane for place in self._places for lane in place.lanes()]
 
     def lease(self, endpoint: Endpoint, label: str) -> Lease:
         """A lease that holds no lane yet.
@@ -141,7 +142,7 @@ class Pool:
                 mine.begin_use()
             return mine
         self.release(lease)
-        place = self._place(lease.endpoint)
+        place = self._places[lease.endpoint]
         if len(place.queue) >= self._options.max_waiters:
             raise LimitReached(
                 f"{len(place.queue)} runs wait for a lane already (option max_waiters)",
@@ -178,6 +179,10 @@ class Pool:
                     place.queue.remove(waiting)
                 waiting.lease.release()
 
+    def place_of(self, lease: Lease) -> Place:
+        """Where the lane of a lease is."""
+        return self._places[lease.endpoint]
+
     def reserve(self, lease: Lease) -> None:
         """See `Lease.reserve`."""
         lane = lease.lane
@@ -186,7 +191,7 @@ class Pool:
         if lane.state == "leased":
             lane.end_use()
         lane.become("reserve")
-        self._changed(self._place(lease.endpoint), lane.lanes)
+        self._changed(self._places[lease.endpoint], lane.lanes)
 
     def release(self, lease: Lease) -> None:
         """See `Lease.release`."""
@@ -200,13 +205,10 @@ class Pool:
             if lane.state == "leased":
                 lane.end_use()
             lane.become("release")
-        self._changed(self._place(lease.endpoint), lane.lanes)
+        self._changed(self._places[lease.endpoint], lane.lanes)
 
-    def _place(self, endpoint: Endpoint) -> Place:
-        place = self._places.get(endpoint)
-        if place is None:
-            place = self._places[endpoint] = Place(endpoint, has_lanes=self._assumed(endpoint))
-        return place
+    def _new_place(self, endpoint: Endpoint) -> Place:
+        return Place(endpoint, has_lanes=self._assumed(endpoint))
 
     def _assumed(self, endpoint: Endpoint) -> bool | None:
         """Whether a server has lanes, before it has been asked."""
@@ -252,6 +254,7 @@ class Pool:
         for action in actions:
             self._carry_out(place, action, usable)
         self._open_spares(place)
+        place.hurry()
 
     def _carry_out(self, place: Place, action: Action, usable: dict[str, Lanes]) -> None:
         if isinstance(action, Assign):
@@ -276,6 +279,7 @@ class Pool:
     def _dial(self, place: Place) -> trio.Event:
         """Open one more connection. Returns what is set once that has succeeded or failed."""
         place.dialling += 1
+        place.tasks += 1
         self._names += 1
         name = f"c{self._names}"
         settled = trio.Event()
@@ -314,6 +318,7 @@ class Pool:
             finally:
                 if dial in self._dials:
                     self._dials.remove(dial)
+                place.tasks -= 1
         # Those who still wait may have been waiting for nothing but this moment.
         self._replan(place)
 
@@ -424,13 +429,14 @@ class Pool:
         if not place.queue:
             # Nobody is left who would try again too soon; the next one to come deserves a fresh answer.
             place.dial_not_before = trio.current_time()
+        place.hurry()
 
     def close(self) -> None:
         """Refuse new work, tell those who wait, and ask every connection to close. Not a checkpoint."""
         self._closing = True
         for dial in self._dials:
             dial.cancel(reason="the engine is being left")
-        for place in self._places.values():
+        for place in self._places:
             hopeless, place.queue = place.queue, []
             for waiting in hopeless:
                 waiting.failure = EngineClosed()

@@ -37,12 +37,14 @@ class Proxy:
         port: Its port, by default 443 for ``https`` and 80 for ``http``.
         uses_tls: Whether the way to the proxy itself is encrypted.
         authorization: The value of ``Proxy-Authorization``, else None.
+        named_by: Who named it: an environment variable, or ``proxy=``.
     """
 
     host: str
     port: int
     uses_tls: bool = False
     authorization: bytes | None = attrs.field(default=None, repr=False)
+    named_by: str = attrs.field(default="proxy=", eq=False)
 
     def __str__(self) -> str:
         return f"{self.host} port {self.port}"
@@ -73,7 +75,7 @@ class Proxy:
             credentials = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
             authorization = b"Basic " + base64.b64encode(credentials.encode())
         uses_tls = parts.scheme == "https"
-        return cls(parts.hostname, port or (443 if uses_tls else 80), uses_tls, authorization)
+        return cls(parts.hostname, port or (443 if uses_tls else 80), uses_tls, authorization, named_by)
 
 
 def proxy_for(endpoint: Endpoint, environ: Mapping[str, str]) -> Proxy | None:

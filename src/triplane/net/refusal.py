@@ -9,11 +9,15 @@ import re
 import time
 from typing import TYPE_CHECKING, Final
 
+import orjson
+
 from triplane.core.errors import CloseInfo, ConnectFailed
-from triplane.protocol import retry_delay
+from triplane.protocol import excerpt, retry_delay
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from .endpoint import Endpoint
 
 MAX_BODY: Final = 2_000
 # Closes by which servers that accept every upgrade refuse a key: a policy (OpenAI's ChatGPT backend, LiteLLM),
@@ -22,14 +26,17 @@ AUTH_CLOSES: Final = frozenset({1008, 3000, 4401, 4403})
 
 # 101 is none, and what is below 200 otherwise has its real answer still to come.
 _STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([2-9]\d\d)[ \r\n]")
-_NO_WEBSOCKET = "something answers at this URL, but not in WebSocket mode; check the host and the path"
+_OVER_HTTP = 'or have Endpoint(transport="auto") go over HTTP where there is no WebSocket mode'
+_NO_WEBSOCKET = (
+    f"something answers at this URL, but not in WebSocket mode; check the host and the path, {_OVER_HTTP}"
+)
 _ADVICE: Final = {
     200: _NO_WEBSOCKET,
     401: "check the API key",
     403: "the key is not allowed here, or too many connections were opened too fast",
-    404: "this URL has no Responses endpoint in WebSocket mode; check the path",
+    404: f"this URL has no Responses endpoint in WebSocket mode; check the path, {_OVER_HTTP}",
     405: _NO_WEBSOCKET,
-    426: "this server offers no WebSocket here",
+    426: f"this server offers no WebSocket here; check the path, {_OVER_HTTP}",
     429: "the server limits how often one may connect",
 }
 
@@ -62,6 +69,15 @@ def refused(
     )
 
 
+def quote(failure: ConnectFailed, endpoint: Endpoint) -> None:
+    """Have a refusal say what the server said, without our credentials, and when it wants to be asked again."""
+    failure.body = endpoint.masked(failure.body)
+    if words := " ".join(excerpt(_message_in(failure.body)).split()):
+        failure.message += f"; it says: {words}"
+    if failure.retry_after is not None:
+        failure.message += f"; it asks to wait {failure.retry_after:g} s (Retry-After)"
+
+
 def refusal_in(url: str, head: bytes) -> ConnectFailed | None:
     """The refusal that the first bytes of an answer hold; None if they hold none.
 
@@ -85,6 +101,18 @@ def put_out(url: str, close: CloseInfo) -> ConnectFailed:
         stage="upgrade",
         close=close,
     )
+
+
+def _message_in(body: str) -> str:
+    """What an error in JSON says; a body that is none, as it is."""
+    try:
+        said = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return body
+    for key in ("error", "message"):
+        if isinstance(said, dict):
+            said = said.get(key, said)
+    return said if isinstance(said, str) else ""
 
 
 def _retry_after(values: dict[str, str], now: float) -> float | None:

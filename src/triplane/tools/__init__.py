@@ -30,6 +30,7 @@ from .context import ToolContext as ToolContext
 from .custom_tool import custom_tool as custom_tool
 from .kinds import Producer as Producer
 from .kinds import Production as Production
+from .masked_arguments import MaskedArguments as MaskedArguments
 from .namespace import check_together as check_together
 from .namespace import definitions as definitions
 from .namespace import namespace as namespace
@@ -43,6 +44,9 @@ from .process_tool import Command as Command
 from .process_tool import process_tool as process_tool
 from .runtime import ToolFailedError as ToolFailedError
 from .runtime import run_calls as run_calls
+from .secrets import Secret as Secret
+from .secrets import Vault as Vault
+from .secrets import Vaults as Vaults
 from .sink import Sink as Sink
 from .threads import ThreadStatistics as ThreadStatistics
 from .threads import thread_statistics as thread_statistics

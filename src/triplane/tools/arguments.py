@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol, final
 import orjson
 from cattrs.errors import ClassValidationError, ForbiddenExtraKeysError
 
+from .secrets import Keywords
 from .values import FieldError, ItemsError, MismatchError, Structure, structurer
 
 if TYPE_CHECKING:
@@ -56,12 +57,13 @@ class ReadsArguments(Protocol):
 class Arguments:
     """Turns the arguments of calls into keyword arguments, for one signature."""
 
-    __slots__ = ("_by_name", "_hooks", "_signature")
+    __slots__ = ("_by_name", "_hooks", "_secrets", "_signature")
 
     def __init__(self, signature: Signature) -> None:
         self._signature = signature
         self._by_name = {parameter.name: parameter for parameter in signature.parameters}
         self._hooks: dict[str, Structure] = {}
+        self._secrets = signature.secrets
 
     @property
     def context(self) -> str | None:
@@ -95,7 +97,7 @@ class Arguments:
                 try:
                     arguments[name] = self._hook(parameter)(value, parameter.type)
                 except Exception as error:  # noqa: BLE001  (a class's own converter may raise anything)
-                    lines += _explain(error, name)
+                    lines += _explain_secret(error, name) if parameter.is_secret else _explain(error, name)
         lines += [
             f"{parameter.name}: missing"
             for parameter in self._signature.parameters
@@ -105,7 +107,7 @@ class Arguments:
             if len(lines) > _MAX_LINES:
                 lines[_MAX_LINES - 1 :] = [f"… {len(lines) - _MAX_LINES + 1} more"]
             raise InvalidArgumentsError(lines)
-        return arguments
+        return Keywords(arguments, self._secrets) if self._secrets else arguments
 
     def _hook(self, parameter: Parameter) -> Structure:
         hook = self._hooks.get(parameter.name)
@@ -176,6 +178,15 @@ def _explain(error: BaseException, path: str) -> Iterator[str]:
         yield f"{path}: {error}"
     else:
         yield f"{path}: {_cut(f'{type(error).__name__}: {error}', 200)}"
+
+
+def _explain_secret(error: Exception, path: str) -> Iterator[str]:
+    """The same of a value that must not be shown, nor anything that was made of it."""
+    yield (
+        f"{path}: expected {error.expected}"
+        if isinstance(error, MismatchError)
+        else f"{path}: not as expected"
+    )
 
 
 def _shown(value: Any) -> str:

@@ -19,6 +19,7 @@ from .context import AgentRunner, AskFor, ToolContext, ask_nobody, call_deadline
 from .kinds import Production, WrongPieceError
 from .output import CallOutput, NotTextError
 from .progress import ProgressMeter
+from .secrets import UnknownSecretError, Vault, structured
 from .tool import tool_for
 from .workbench import Workbench
 
@@ -83,6 +84,7 @@ class Setting:
         observer: Told what is queued, what starts and what ended.
         workbench: What they share with the calls of other runs.
         ask: Asks a person what the run of another agent asks, on behalf of a call; see `ToolContext`.
+        vault: What the masks in their arguments stand for.
     """
 
     run_id: str
@@ -90,6 +92,7 @@ class Setting:
     observer: Observer
     workbench: Workbench
     ask: AskFor = ask_nobody
+    vault: Vault = attrs.field(factory=Vault)
 
     @property
     def artifacts(self) -> ArtifactStore | None:
@@ -109,7 +112,8 @@ class CallRun:
 
     Attributes:
         outcome: What became of it, None before that is known.
-        error: The exception behind a failure, if there is one.
+        error: The exception behind a failure, if there is one, and the tool has no secrets: its message and its
+            traceback might show them.
         in_line: Set once it waits for its place, or does not need one.
         over: Set when `run` has ended, however.
         on_failure: Called once if the tool failed or was late; not for unknown tools and unfit arguments, which are the
@@ -183,6 +187,9 @@ class CallRun:
             raise
         finally:
             assert self.outcome is not None
+            if self._has_secrets:
+                self.outcome = self._without_secrets(self.outcome)
+                self.error = None
             self._setting.observer.finished(self.call, self.outcome)
             if self.on_failure is not None and self.has_failed:
                 self.on_failure(self)
@@ -198,9 +205,11 @@ class CallRun:
         if tool is None:
             return ToolOutcome("failed", results.unknown_tool(call.full_name, self._tools), "unknown_tool")
         try:
-            arguments = tool.arguments.structure(call.arguments)
+            arguments = structured(tool, call.arguments, self._setting.vault)
         except InvalidArgumentsError as error:
             return ToolOutcome("failed", results.invalid_arguments(error.lines), "invalid_arguments")
+        except UnknownSecretError as error:
+            return ToolOutcome("failed", results.unknown_secret(str(error)), "invalid_arguments")
         observer = self._setting.observer
         observer.queued(call, tool)
         self._queued = trio.current_time()
@@ -284,12 +293,13 @@ class CallRun:
                 engine=self._setting.engine,
                 attempt=self._attempts,
                 artifacts=self._setting.artifacts,
-                report=meter.report,
+                report=self._reporter(meter),
                 ask=partial(self._setting.ask, self.call),
             )
             given = arguments
             if tool.arguments.context is not None:
-                given = {**arguments, tool.arguments.context: context}
+                given = arguments.copy()
+                given[tool.arguments.context] = context
             self._content = []
             production = Production(
                 context=context, output=self._output, on_late=self._dropped, content=self._content
@@ -302,7 +312,27 @@ class CallRun:
             # Whole checkpoints: deadlines are looked at by the scheduler only.
             await trio.sleep(self._delay(tool, key))
             self._output.restart()
-            arguments = tool.arguments.structure(self.call.arguments)
+            arguments = structured(tool, self.call.arguments, self._setting.vault)
+
+    @property
+    def _has_secrets(self) -> bool:
+        return self.tool is not None and bool(self.tool.secrets)
+
+    def _without_secrets(self, outcome: ToolOutcome) -> ToolOutcome:
+        vault, arguments = self._setting.vault, self.call.arguments
+        content = outcome.content and tuple(
+            {**part, "text": vault.masked(part["text"], arguments)} if "text" in part else part
+            for part in outcome.content
+        )
+        return attrs.evolve(outcome, output=vault.masked(outcome.output, arguments), content=content)
+
+    def _reporter(self, meter: ProgressMeter) -> Callable[[Progress], object]:
+        if not self._has_secrets:
+            return meter.report
+        masked, arguments = self._setting.vault.masked, self.call.arguments
+        return lambda progress: meter.report(
+            attrs.evolve(progress, message=masked(str(progress.message), arguments))
+        )
 
     def _delay(self, tool: Tool, key: str) -> float:
         # Calls that failed together do not come back together: the factor is the call's own.

@@ -7,7 +7,6 @@ new kind of tool is a new producer.
 
 from __future__ import annotations
 
-import functools
 import inspect
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, aclosing, nullcontext
@@ -107,7 +106,7 @@ class Threaded:
     async def __call__(self, arguments: dict[str, Any], production: Production) -> Any:
         """See `Producer`."""
         value = await run_in_thread(
-            functools.partial(self.function, **arguments), name=self.thread_name, on_late=production.on_late
+            lambda: self.function(**arguments), name=self.thread_name, on_late=production.on_late
         )
         if isinstance(value, AsyncIterator):
             return await _stream(value, production)

@@ -240,6 +240,14 @@ def invalid_arguments(lines: Iterable[str]) -> str:
     return cap("\n".join(("The tool was not run: its arguments do not fit.", *lines)))
 
 
+def unknown_secret(mask: str) -> str:
+    """The sentence for a call whose secret did not survive the process that was told it."""
+    return (
+        f"The tool was not run: {mask} stands for a secret that is not known any more, since the program was started"
+        " anew. Call again with the secret itself, if you know it."
+    )
+
+
 def interrupted() -> str:
     """The sentence for a call that the end of the program cut off."""
     return (

@@ -10,6 +10,7 @@ from . import results
 from .call_run import CallRun, Observer, Setting
 from .context import AskFor, ask_nobody
 from .options import FailurePolicy
+from .secrets import Vault
 from .workbench import Workbench
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ async def run_calls(
     policy: FailurePolicy = _REPORTED,
     begun: Mapping[str, CallRun] | None = None,
     ask: AskFor = ask_nobody,
+    vault: Vault | None = None,
 ) -> tuple[ToolOutcome, ...]:
     """Run `calls`, all at once, and return their outcomes in the same order.
 
@@ -67,6 +69,7 @@ async def run_calls(
         policy: What a failed call does where its tool does not say.
         begun: Calls that run already, in tasks of somebody else's, by their ids. They are waited for.
         ask: See `Setting`.
+        vault: What the masks in their arguments stand for. Default: nothing.
 
     Raises:
         ToolFailedError: A call failed, and its tool or `policy` says ``on_error="raise"``. All calls have their
@@ -79,7 +82,12 @@ async def run_calls(
     is raised. An outcome that the observer was told is final. Checkpoints: always.
     """
     setting = Setting(
-        run_id=run_id, engine=engine, observer=observer, workbench=workbench or Workbench(), ask=ask
+        run_id=run_id,
+        engine=engine,
+        observer=observer,
+        workbench=workbench or Workbench(),
+        ask=ask,
+        vault=Vault() if vault is None else vault,
     )
     begun = {} if begun is None else begun
     is_alone = len(calls) == 1

@@ -71,7 +71,10 @@ def build_schema(signature: Signature, *, tool: str) -> tuple[Schema, bool]:
         _complete(definitions[reference["$ref"].removeprefix(REFERENCE)], cls)
     for parameter, schema in zip(signature.parameters, schemas, strict=False):
         _describe(schema, parameter.type, parameter.description)
-        if parameter.has_default:
+        if parameter.is_secret and parameter.has_default:
+            # Not for the model to see.
+            schema.pop("default", None)
+        elif parameter.has_default:
             default = _as_json(parameter.default)
             if default is not NO_DEFAULT:
                 schema["default"] = default

@@ -20,6 +20,7 @@ from triplane.core.errors import ConfigError
 
 from .context import ToolContext
 from .extra import parameter_descriptions
+from .secrets import Secret
 
 NO_DEFAULT: Any = inspect.Parameter.empty
 
@@ -59,12 +60,14 @@ class Parameter:
         type: Its annotation, resolved, `Annotated` included.
         default: Its default, or `NO_DEFAULT`.
         description: What the docstring, or a string in `Annotated`, says of it.
+        is_secret: Whether it is marked with `Secret`.
     """
 
     name: str
     type: Any
     default: Any
     description: str
+    is_secret: bool = False
 
     @property
     def has_default(self) -> bool:
@@ -85,6 +88,11 @@ class Signature:
     parameters: tuple[Parameter, ...]
     context: str | None
     classes: tuple[type, ...]
+
+    @property
+    def secrets(self) -> frozenset[str]:
+        """The names of the parameters that are marked with `Secret`."""
+        return frozenset(each.name for each in self.parameters if each.is_secret)
 
 
 def read_signature(function: Callable[..., Any], *, tool: str, doc: str | None, annotated: bool) -> Signature:
@@ -146,6 +154,7 @@ def read_signature(function: Callable[..., Any], *, tool: str, doc: str | None, 
                 annotation,
                 raw.default,
                 annotated_text(annotation) or descriptions.get(raw.name, ""),
+                is_secret(annotation),
             )
         )
     if len(contexts) > 1:
@@ -160,6 +169,21 @@ def annotated_text(annotation: Any) -> str:
     return next((extra for extra in annotation.__metadata__ if isinstance(extra, str)), "")
 
 
+def is_secret(annotation: Any) -> bool:
+    """Whether it is marked with `Secret`, itself or as a member of a union."""
+    while True:
+        if typing.get_origin(annotation) is typing.Annotated and any(
+            extra is Secret or isinstance(extra, Secret) for extra in annotation.__metadata__
+        ):
+            return True
+        inner = _unwrapped(annotation)
+        if inner is annotation:
+            break
+        annotation = inner
+    members = alternatives(annotation)
+    return len(members) > 1 and any(map(is_secret, members))
+
+
 def alternatives(annotation: Any) -> tuple[Any, ...]:
     """The members of a union; any other type is its own only member."""
     if typing.get_origin(annotation) in (typing.Union, types.UnionType):
@@ -169,15 +193,19 @@ def alternatives(annotation: Any) -> tuple[Any, ...]:
 
 def bare(annotation: Any) -> Any:
     """The type behind `Annotated`, `NewType`, ``type X = ...``, `Required` and `NotRequired`."""
-    while True:
-        if hasattr(annotation, "__supertype__"):
-            annotation = annotation.__supertype__
-        elif hasattr(annotation, "__value__"):
-            annotation = annotation.__value__
-        elif typing.get_origin(annotation) in (typing.Annotated, typing.Required, typing.NotRequired):
-            annotation = typing.get_args(annotation)[0]
-        else:
-            return annotation
+    while (inner := _unwrapped(annotation)) is not annotation:
+        annotation = inner
+    return annotation
+
+
+def _unwrapped(annotation: Any) -> Any:
+    if hasattr(annotation, "__supertype__"):
+        return annotation.__supertype__
+    if hasattr(annotation, "__value__"):
+        return annotation.__value__
+    if typing.get_origin(annotation) in (typing.Annotated, typing.Required, typing.NotRequired):
+        return typing.get_args(annotation)[0]
+    return annotation
 
 
 def text_type(annotation: Any) -> tuple[str, Callable[[str], Any]] | None:
@@ -233,6 +261,14 @@ def _is_context(annotation: Any) -> bool:
     return any(bare(member) is ToolContext for member in alternatives(bare(annotation)))
 
 
+def _collect_inner(annotation: Any, classes: dict[type, None]) -> None:
+    if is_secret(annotation):
+        raise _UnsupportedError(
+            "a part of a value cannot be secret alone; mark the parameter: Annotated[…, triplane.Secret()]"
+        )
+    _collect(annotation, classes)
+
+
 def _collect(annotation: Any, classes: dict[type, None]) -> None:
     annotation = bare(annotation)
     try:
@@ -250,17 +286,17 @@ def _collect(annotation: Any, classes: dict[type, None]) -> None:
     elif (origin or annotation) in ARRAYS:
         for argument in arguments:
             if argument is not Ellipsis:
-                _collect(argument, classes)
+                _collect_inner(argument, classes)
     elif (origin or annotation) in OBJECTS:
         if arguments:
             if bare(arguments[0]) is not str:
                 raise _unsupported(annotation)
-            _collect(arguments[1], classes)
+            _collect_inner(arguments[1], classes)
     elif is_class_with_fields(annotation):
         if annotation not in classes:
             classes[annotation] = None
             for field in typing.get_type_hints(annotation, include_extras=True).values():
-                _collect(field, classes)
+                _collect_inner(field, classes)
     elif isinstance(annotation, type) and issubclass(annotation, enum.Enum):
         kinds = {type(member.value) for member in annotation}
         if kinds not in ({str}, {int}):

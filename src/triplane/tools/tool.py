@@ -6,6 +6,7 @@ import functools
 import inspect
 import re
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, Unpack, overload
 
 import attrs
@@ -60,6 +61,7 @@ class Tool:
         namespace: The group of tools that it is one of, None for none; see `namespace`.
         is_offered: Whether requests have its definition. One that does not is called once a search has found it.
         wire: What the API is told of a tool that is no function, else None.
+        secrets: The names of the parameters that are marked with `Secret`.
     """
 
     name: str
@@ -89,6 +91,7 @@ class Tool:
     namespace: Namespace | None = None
     is_offered: bool = True
     wire: Mapping[str, Any] | None = None
+    secrets: frozenset[str] = frozenset()
     _definition: dict[str, Any] = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -112,6 +115,11 @@ class Tool:
     def full_name(self) -> str:
         """What tells it from all others of an agent; see `ToolCall.full_name`."""
         return self.name if self.namespace is None else f"{self.namespace.name}.{self.name}"
+
+    @cached_property
+    def shown(self) -> frozenset[str]:
+        """The names of the parameters that are not secret."""
+        return frozenset(self.parameters.get("properties", ())) - self.secrets
 
     def definition(self) -> dict[str, Any]:
         """The tool as the API takes it. The same dict every time: do not change it."""
@@ -256,6 +264,7 @@ def described(
         "parameters": schema,
         "strict": strict,
         "arguments": Arguments(signature),
+        "secrets": signature.secrets,
     }
 
 

@@ -1,0 +1,274 @@
+"""Arguments that are marked as secret: the tool gets them, and nobody else sees more than a mask."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import TYPE_CHECKING, Annotated, Any
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import triplane
+from triplane import Secret, ToolCall
+from triplane.tools import ToolFailedError, Vault, run_calls
+
+if TYPE_CHECKING:
+    from triplane.core.outcome import ToolOutcome
+
+SECRET = 'correct horse "battery" staple'
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    max_leaves=8,
+)
+NAMES = st.sampled_from(["user", "note", "password", 'pass"word', "ключ"])
+SHOWN = {"user", "note"}
+
+
+def pieces_of(text: str, cuts: list[int]) -> list[str]:
+    places = [0, *sorted(min(cut, len(text)) for cut in cuts), len(text)]
+    return [text[begin:end] for begin, end in pairwise(places)]
+
+
+@given(st.dictionaries(NAMES, VALUES, max_size=5), st.lists(st.integers(0, 200), max_size=6), st.booleans())
+def test_masked_arguments_say_the_same_but_for_the_secrets(arguments, cuts, spaced) -> None:
+    text = json.dumps(arguments, indent=1 if spaced else None, ensure_ascii=len(cuts) % 2 == 0)
+    vault = Vault()
+
+    masked = vault.mask(SHOWN).feed(text)
+    stream = vault.mask(SHOWN)
+
+    # Piece by piece, and as often as you like, it is the same text.
+    assert masked == "".join([stream.feed(piece) for piece in pieces_of(text, cuts)])
+    assert masked == vault.mask(SHOWN).feed(masked)
+    said = json.loads(masked)
+    assert list(arguments) == list(said)
+    for name, value in arguments.items():
+        if name in SHOWN or value is None:
+            assert value == said[name]
+        else:
+            assert said[name].startswith("[secret ")
+    assert arguments == json.loads(vault.revealed(masked, SHOWN))
+
+
+@given(st.text(alphabet='{}[]",:\\ \nab1', max_size=30), st.lists(st.integers(0, 30), max_size=4))
+def test_what_is_no_object_is_none_afterwards_either(text, cuts) -> None:
+    vault = Vault()
+    stream = vault.mask(SHOWN)
+    masked = vault.mask(SHOWN).feed(text)
+
+    assert masked == "".join([stream.feed(piece) for piece in pieces_of(text, cuts)])
+    assert is_object(text) == is_object(vault.revealed(masked, SHOWN))
+
+
+def is_object(text: str) -> bool:
+    try:
+        return not text.strip() or isinstance(json.loads(text), dict)
+    except ValueError:
+        return False
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        ('{"user": "me", "password": "abcdef"}', '{"user": "me", "password": "[secret 1]"}'),
+        ('{"pass\\u0077ord":"abcdef"}', '{"pass\\u0077ord":"[secret 1]"}'),
+        ('{"passwrod":"abcdef"}', '{"passwrod":"[secret 1]"}'),
+        ('{"password":"abcdef","password":"abcdef"}', '{"password":"[secret 1]","password":"[secret 1]"}'),
+        ('{"password":null}', '{"password":null}'),
+        ('{"password":"abcdef', '{"password":'),
+        ('{"password":abcdef}', '{"password":[secret]}'),
+        ('"abcdef"', "[secret]"),
+        ("{abcdef", "{[secret]"),
+        ('{"user":1} abcdef', '{"user":1} [secret]'),
+    ],
+)
+def test_nothing_of_a_secret_stays(text, masked) -> None:
+    assert masked == Vault().mask(SHOWN).feed(text)
+
+
+def test_a_mask_of_another_process_is_none_of_this_one() -> None:
+    assert "[secret 1]" == Vault().hide("a")
+    assert "[secret 2.1]" == Vault(2).hide("a")
+
+
+# The mark.
+
+
+def test_the_model_sees_nothing_of_the_mark() -> None:
+    def plain(user: str, password: str) -> None: ...
+
+    def marked(user: str, password: Annotated[str, Secret()]) -> None: ...
+
+    def described(user: str, password: Annotated[str, "Of the user.", Secret]) -> None: ...
+
+    assert triplane.tool(plain).parameters == triplane.tool(marked).parameters
+    assert not triplane.tool(plain).secrets
+    assert {"password"} == triplane.tool(marked).secrets == triplane.tool(described).secrets
+    assert "Of the user." == triplane.tool(described).parameters["properties"]["password"]["description"]
+
+
+def test_a_default_that_is_secret_is_not_told() -> None:
+    @triplane.tool
+    def login(
+        key: Annotated[str, Secret()] = SECRET, other: Annotated[int, Secret()] | None = None
+    ) -> None: ...
+
+    assert {"key", "other"} == login.secrets
+    assert SECRET not in repr(login.definition())
+    assert "correct" not in json.dumps(login.definition())
+
+
+@attrs.define
+class Account:
+    user: str
+    password: Annotated[str, Secret()]
+
+
+@pytest.mark.parametrize(
+    "annotation", [list[Annotated[str, Secret()]], Mapping[str, Annotated[str, Secret()]], Account]
+)
+def test_a_part_of_a_value_cannot_be_secret_alone(annotation) -> None:
+    def login(account: Any) -> None: ...
+
+    login.__annotations__["account"] = annotation
+
+    with pytest.raises(
+        triplane.ConfigError, match=r"mark the parameter: Annotated\[…, triplane.Secret\(\)\]"
+    ):
+        triplane.tool(login)
+
+
+# A call.
+
+
+class Told:
+    """Everything that anybody is told of a call."""
+
+    def __init__(self) -> None:
+        self.all: list[object] = []
+
+    def queued(self, *told: object) -> None:
+        self.all.append(told)
+
+    async def starting(self, *told: object) -> None:
+        self.all.append(told)
+
+    progress = finished = dropped = queued
+
+
+async def run(tool: triplane.Tool, arguments: str, vault: Vault | None = None) -> tuple[ToolOutcome, str]:
+    vault = vault or Vault()
+    told = Told()
+    call = ToolCall("call_1", tool.name, vault.mask(tool.shown).feed(arguments))
+    (outcome,) = await run_calls(
+        [call],
+        {tool.name: tool},
+        run_id="run_1",
+        engine=None,  # type: ignore[arg-type]
+        observer=told,  # type: ignore[arg-type]
+        vault=vault,
+    )
+    return outcome, repr(told.all)
+
+
+ARGUMENTS = json.dumps({"user": "me", "password": SECRET})
+
+
+@triplane.tool
+async def login(user: str, password: Annotated[str, Secret()], context: triplane.ToolContext) -> str:
+    context.progress(f"trying {password}")
+    return f"{user} {len(password)} {password}"
+
+
+@triplane.tool
+def login_in_thread(user: str, password: Annotated[str, Secret()]) -> triplane.Image | list[object]:
+    return [f"{user} {len(password)} {password}", triplane.Image(url="https://example.org/a.png")]
+
+
+@triplane.process_tool
+def login_by_command(user: str, password: Annotated[str, Secret()]) -> triplane.Command:
+    return triplane.Command('printf "%s %s %s" $U ${#P} "$P"', env={"U": user, "P": password})
+
+
+@pytest.mark.parametrize("tool", [login, login_in_thread, login_by_command], ids=lambda tool: tool.name)
+async def test_the_tool_gets_it_and_nobody_else(tool) -> None:
+    outcome, told = await run(tool, ARGUMENTS)
+
+    assert "ok" == outcome.kind
+    assert outcome.output.startswith(f"me {len(SECRET)} [secret 1]")
+    assert "horse" not in told
+
+
+@triplane.tool(retries=1, effect="read", retry_delay=0)
+async def refuse(user: str, password: Annotated[str, Secret()]) -> str:
+    raise PermissionError(f"{user}: {password!r} and {json.dumps(password)} are wrong")
+
+
+async def test_an_error_that_quotes_it_is_told_without() -> None:
+    outcome, told = await run(refuse, ARGUMENTS)
+
+    assert ("failed", 2) == (outcome.kind, outcome.attempts)
+    assert "PermissionError: me: '[secret 1]' and \"[secret 1]\" are wrong" in outcome.output
+    assert "horse" not in told
+
+
+async def test_an_error_that_ends_the_run_comes_without_its_cause() -> None:
+    raising = attrs.evolve(refuse, on_error="raise", retries=0)
+    with pytest.raises(ToolFailedError) as caught:
+        await run(raising, ARGUMENTS)
+
+    assert "[secret 1]" in str(caught.value)
+    assert None is caught.value.__cause__
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"user": "me", "password": {"is": SECRET}},
+        {"user": "me", "passwort": SECRET},
+        {"user": 1, "password": [SECRET]},
+        [SECRET],
+    ],
+)
+async def test_arguments_that_do_not_fit_are_not_quoted(arguments) -> None:
+    outcome, told = await run(login, json.dumps(arguments))
+
+    assert "invalid_arguments" == outcome.reason
+    assert "horse" not in told
+
+
+async def test_what_is_wrong_with_it_is_said_all_the_same() -> None:
+    outcome, _ = await run(login, '{"user": "me", "password": 12345}')
+
+    assert outcome.output.endswith("password: expected str")
+
+
+async def test_a_mask_means_what_it_meant() -> None:
+    vault = Vault()
+    vault.hide("another")
+    await run(login, ARGUMENTS, vault)
+    outcome, _ = await run(login, '{"user": "me", "password": "[secret 2]"}', vault)
+
+    assert f"me {len(SECRET)} [secret 2]" == outcome.output
+
+
+async def test_a_mask_that_nobody_knows_is_no_secret() -> None:
+    outcome, _ = await run(login, '{"user": "me", "password": "[secret 9]"}')
+
+    assert "invalid_arguments" == outcome.reason
+    assert "[secret 9] stands for a secret that is not known any more" in outcome.output
+    assert 0 == outcome.attempts
+
+
+async def test_local_variables_do_not_show_it() -> None:
+    structured = login.arguments.structure(ARGUMENTS)
+
+    assert {"user": "me", "password": SECRET} == structured
+    assert "horse" not in repr(structured)
+    assert "horse" not in repr(structured.copy())
+    assert "horse" in structured.copy()["password"]
