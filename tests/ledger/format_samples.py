@@ -18,7 +18,7 @@ import trio
 import triplane
 from triplane.core.records import FramesReceived, InputAdded, RunEnded, RunStarted
 from triplane.ledger.encoding import Encoded, decode, encode
-from triplane.ledger.sqlite_file import FORMAT
+from triplane.ledger.sqlite_formats import FORMAT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import re
 from functools import cache
-from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 import attrs
@@ -178,25 +177,22 @@ class _FieldsOf(dict[type, "Callable[[Any], dict[str, Any]]"]):
     def __missing__(self, cls: type) -> Callable[[Any], dict[str, Any]]:
         if not attrs.has(cls):
             raise TypeError(f"a record cannot hold {cls.__name__}")
-        names = tuple(each.name for each in attrs.fields(cls))
-        floats = tuple(each.name for each in attrs.fields(cls) if str(each.type) in _FLOATS)
-        values_of: Callable[[Any], Any] = attrgetter(*names)
-        are_many = len(names) > 1
-
-        def fields(body: object) -> dict[str, Any]:
-            values = values_of(body)
-            found: dict[str, Any] = dict(zip(names, values if are_many else (values,), strict=True))
-            for name in floats:
-                # 1 and 1.0 are equal and would not be written alike.
-                if found[name] is not None:
-                    found[name] = float(found[name])
-            return found
-
-        self[cls] = fields
-        return fields
+        # Written for each class when it is first needed, as attrs writes `__init__`.
+        items = (
+            f"{each.name!r}: {_AS_FLOAT.get(str(each.type), '{}').format(f'body.{each.name}')}"
+            for each in attrs.fields(cls)
+        )
+        made: Callable[[Any], dict[str, Any]] = eval(f"lambda body: {{{', '.join(items)}}}")  # noqa: S307  # our names
+        self[cls] = made
+        return made
 
 
-_FLOATS = ("float", "float | None", "<class 'float'>")
+# 1 and 1.0 are equal and would not be written alike.
+_AS_FLOAT = {
+    "float": "float({})",
+    "<class 'float'>": "float({})",
+    "float | None": "None if {0} is None else float({0})",
+}
 _FIELDS_OF = _FieldsOf()
 
 
