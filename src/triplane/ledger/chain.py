@@ -92,7 +92,8 @@ def seed(run_id: str) -> bytes:
 def pack(at: float, encoded: Encoded) -> bytes:
     """A record's bytes in a chunk."""
     kind, version, essential, data = encoded
-    return b"%b\n%b\n" % (orjson.dumps((float(at), kind, version, essential, len(data))), data)
+    head = orjson.dumps((float(at), kind, version, essential, len(data)))
+    return b"".join((head, b"\n", data, b"\n"))
 
 
 def chunks_of(previous: bytes, first: int, records: Iterable[bytes]) -> Iterator[Chunk]:

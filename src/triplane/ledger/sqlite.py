@@ -22,7 +22,7 @@ from .sqlite_file import Sync, check_path, open_file, open_reader
 from .sqlite_log import SqliteLog, StoredLog
 from .sqlite_rows import all_runs, find_run
 from .sqlite_trouble import trouble
-from .sqlite_writer import Claim, Entry, Writer
+from .sqlite_writer import Claim, Writer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from triplane.core.store import RunLog
 
     from .sqlite_rows import RunRow
-    from .sqlite_writer import Outcome
+    from .sqlite_writer import Entry, Outcome
 
 T = TypeVar("T")
 
@@ -173,7 +173,7 @@ class SqliteLedger:
         """Have a claim given back after everything that was appended with it."""
         if self._closed:
             return self._enqueued
-        return self.enqueue(Entry(claim, None))
+        return self.enqueue((claim, None))
 
     async def written(self, ticket: int) -> None:
         """Return once what has this ticket is in the file. A checkpoint.
@@ -253,7 +253,7 @@ class SqliteLedger:
 
     def _give_back(self, claim: Claim) -> None:
         if not self._closed:
-            self.enqueue(Entry(claim, None))
+            self.enqueue((claim, None))
 
     def _check_open(self, operation: LedgerOperation) -> None:
         if self._closed:

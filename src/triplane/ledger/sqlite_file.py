@@ -65,8 +65,9 @@ def open_file(path: str, sync: Sync, busy_timeout: float) -> sqlite3.Connection:
         try:
             _until(time.monotonic() + busy_timeout, lambda: _prepare(connection, path))
             connection.execute(f"PRAGMA synchronous = {sync}")
-            # The last page of each run is written with every group: the longer until all are copied into the file, the
-            # fewer of them are copied in vain.
+            # What a statement puts aside, a few rows, needs no file.
+            connection.execute("PRAGMA temp_store = memory")
+            # The longer until all pages are copied into the file, the fewer of them are copied in vain.
             connection.execute("PRAGMA wal_autocheckpoint = 4000")
             connection.execute("PRAGMA journal_size_limit = 67108864")
         except BaseException:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, final
 
@@ -13,7 +14,6 @@ from triplane.core.records import Record
 from .chain import pack
 from .encoding import encode
 from .sqlite_rows import find_run, read_run
-from .sqlite_writer import Entry
 
 if TYPE_CHECKING:
     import sqlite3
@@ -38,6 +38,7 @@ class SqliteLog:
         self._next = claim.records
         # The newest records; the first of them is number `_first`.
         self._tail: list[Record] = []
+        self._sizes: deque[int] = deque()
         self._first = claim.records
         self._bytes = 0
         self._ticket = 0
@@ -76,10 +77,12 @@ class SqliteLog:
         # Its bytes are made here, so that what is written is what was appended, whatever becomes of the parts.
         packed = pack(at, encode(kept))
         record = Record(self._next, at, kept)
+        size = len(packed)
         self._tail.append(record)
-        self._bytes += record.size
+        self._sizes.append(size)
+        self._bytes += size
         self._next += 1
-        self._ticket = ledger.enqueue(Entry(self._claim, packed))
+        self._ticket = ledger.enqueue((self._claim, packed))
         if self._waiting:
             self._grown.set()
             self._grown = trio.Event()
@@ -130,14 +133,11 @@ class SqliteLog:
         """So many records are in the file: keep no more of them than readers will soon want."""
         if self._bytes <= 2 * _TAIL:
             return
-        count = 0
-        for record in self._tail:
-            if record.sequence >= records or self._bytes <= _TAIL:
-                break
-            self._bytes -= record.size
-            count += 1
-        del self._tail[:count]
-        self._first += count
+        first = self._first
+        while self._first < records and self._bytes > _TAIL:
+            self._bytes -= self._sizes.popleft()
+            self._first += 1
+        del self._tail[: self._first - first]
 
     def note_lost(self, failure: LedgerFailed) -> None:
         """Nothing that is appended will be written any more."""

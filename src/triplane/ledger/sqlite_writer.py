@@ -17,7 +17,7 @@ from collections import defaultdict, deque
 from contextlib import suppress
 from functools import cache
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, final
+from typing import TYPE_CHECKING, Any, Literal, final
 
 import attrs
 import trio
@@ -67,11 +67,8 @@ class Claim:
     is_lost: bool = False
 
 
-class Entry(NamedTuple):
-    """Something for the thread to write: a record as `chain.pack` made it, or that a claim is given back."""
-
-    claim: Claim
-    record: bytes | None
+# Something for the thread to write: a record as `chain.pack` made it, or None: the claim is given back.
+Entry = tuple[Claim, bytes | None]
 
 
 @attrs.frozen
