@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import orjson
 
@@ -18,7 +18,7 @@ from triplane.core.records import Record
 from .encoding import Encoded, EncodingError, decode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator
 
 _HEAD = struct.Struct(">QQ")
 # Of SHA-256, which processors have instructions for. It is there to find damage, and does not stop a forger.
@@ -175,20 +175,13 @@ def unpack(chunk: Chunk) -> Iterator[Entry]:
     at = 0
     for sequence in range(chunk.first, chunk.end):
         start = body.find(b"\n", at) + 1
-        head = _head(body[at:start])
-        if head is None or body[start + head[4] : start + head[4] + 1] != b"\n":
-            raise BrokenChainError(sequence, "it does not begin or end as a record does")
-        when, kind, version, essential, length = head
+        try:
+            when, kind, version, essential, length = head = orjson.loads(body[at:start])
+        except (ValueError, TypeError) as error:
+            raise BrokenChainError(sequence, "it does not begin as a record does") from error
         at = start + length + 1
+        if [*map(type, head)] != _TYPES or length < 0 or body[at - 1 : at] != b"\n":
+            raise BrokenChainError(sequence, "it does not begin or end as a record does")
         yield Entry(sequence, when, Encoded(kind, version, essential, body[start : at - 1]))
     if at != len(body):
         raise BrokenChainError(chunk.end, "something comes before it")
-
-
-def _head(line: bytes) -> Sequence[Any] | None:
-    try:
-        head = orjson.loads(line)
-    except orjson.JSONDecodeError:
-        return None
-    is_one = type(head) is list and list(map(type, head)) == _TYPES and head[4] >= 0
-    return head if is_one else None

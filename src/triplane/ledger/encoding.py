@@ -136,17 +136,20 @@ def _frames(body: FramesReceived) -> bytes:
 
 def _frames_from(data: bytes) -> FramesReceived:
     head, newline, rest = data.partition(b"\n")
-    facts = _parsed(head)
+    facts = _loaded(head)
     connection, lengths = facts["connection"], facts["frames"]
-    if not newline or len(facts) != 2 or not isinstance(connection, str):
+    if not newline or len(facts) != 2 or type(connection) is not str:
         raise EncodingError("the line before the frames is not one")
+    # If every character is a byte, all are decoded at once.
+    text = rest.decode() if rest.isascii() else None
     frames = []
     at = 0
     for length in lengths:
         if type(length) is not int or length < 0:
             raise EncodingError("a frame's length is none")
-        frames.append(rest[at : at + length].decode("utf-8", "surrogatepass"))
-        at += length
+        end = at + length
+        frames.append(rest[at:end].decode("utf-8", "surrogatepass") if text is None else text[at:end])
+        at = end
     if at != len(rest):
         raise EncodingError("the frames are longer or shorter than their lengths say")
     return FramesReceived(connection, tuple(frames))
@@ -161,14 +164,18 @@ def _json(value: object) -> bytes:
 
 
 def _parsed(data: bytes) -> dict[str, Any]:
-    try:
-        # orjson makes whole numbers beyond 64 bits into floats.
-        value = json.loads(data) if _LARGE.search(data) else orjson.loads(data)
-    except orjson.JSONDecodeError:
-        value = json.loads(data)
+    # orjson makes whole numbers beyond 64 bits into floats.
+    value = json.loads(data) if _LARGE.search(data) else _loaded(data)
     if not isinstance(value, dict):
         raise EncodingError("not a JSON object")
     return value
+
+
+def _loaded(data: bytes) -> Any:
+    try:
+        return orjson.loads(data)
+    except orjson.JSONDecodeError:
+        return json.loads(data)
 
 
 class _FieldsOf(dict[type, "Callable[[Any], dict[str, Any]]"]):
