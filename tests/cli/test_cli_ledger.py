@@ -55,7 +55,7 @@ async def write(path: Path) -> None:
             ):
                 log.append(body)
                 now[0] += 60
-            await log.durable()
+                await log.durable()
 
 
 @pytest.fixture
@@ -141,9 +141,9 @@ def test_runs_are_pruned(call) -> None:
 def test_damage_is_found_and_torn_ends_are_repaired(call, path: Path) -> None:
     assert "2 runs: every checksum is right\n" == call("runs", "check")[1]
     with closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute("UPDATE records SET at = 0 WHERE place >> 32 = 1 AND place & 255 > 4")
+        connection.execute("UPDATE chunks SET digest = zeroblob(16) WHERE run = 1 AND first > 4")
     err = call("runs", "check", status=1)[1]
-    assert "run_one: record 5: its checksum is wrong" in err
+    assert "run_one: record 5: the checksum from there on is wrong" in err
     assert "--repair" in err
     assert "5 records are left" in call("runs", "check", "--repair")[1]
     assert "every checksum is right" in call("runs", "check")[1]

@@ -14,13 +14,16 @@ import sys
 from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import trio
 
 import triplane
 from triplane.server import Server
 from triplane.testing import MemoryNetwork
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 async def main(folder: Path, sync: Any) -> None:
@@ -94,10 +97,20 @@ def written(path: Path) -> list[str]:
     """The arguments of the calls whose start is in the file, read without Triplane."""
     try:
         with closing(sqlite3.connect(f"file:{path}", uri=True)) as connection:
-            bodies = connection.execute("SELECT body FROM records WHERE kind = 'tool_started'").fetchall()
+            chunks = connection.execute("SELECT body FROM chunks ORDER BY run, first").fetchall()
     except sqlite3.OperationalError:
         return []
-    return [json.loads(json.loads(body)["arguments"])["name"] for (body,) in bodies]
+    return [json.loads(body["arguments"])["name"] for (chunk,) in chunks for body in starts(chunk)]
+
+
+def starts(chunk: bytes) -> Iterator[Any]:
+    at = 0
+    while at < len(chunk):
+        start = chunk.index(b"\n", at) + 1
+        _, kind, _, _, length = json.loads(chunk[at:start])
+        at = start + length + 1
+        if kind == "tool_started":
+            yield json.loads(chunk[start:at])
 
 
 if __name__ == "__main__":

@@ -12,7 +12,9 @@ import trio
 import triplane
 from triplane.core.errors import ConfigError, LedgerCorrupt, LedgerFailed
 from triplane.core.records import FramesReceived, InputAdded, RequestSent, RunEnded, RunStarted
-from triplane.ledger.sqlite_file import all_runs, open_reader, read_run, trouble
+from triplane.ledger.sqlite_file import open_reader
+from triplane.ledger.sqlite_rows import all_runs, read_run
+from triplane.ledger.sqlite_trouble import trouble
 
 if TYPE_CHECKING:
     from triplane.core.records import Record

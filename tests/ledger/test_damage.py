@@ -24,13 +24,15 @@ def test_no_damage_makes_a_wrong_state(tmp_path: Path) -> None:
 
 @pytest.fixture
 async def path(tmp_path: Path) -> Path:
-    """A ledger with a run of ten records."""
+    """A ledger with a run of ten records, in chunks of three, three, three and one."""
     path = tmp_path / "runs.db"
     async with triplane.open_ledger(path) as ledger:
         log = ledger.create("run_1")
         log.append(RunStarted("run_1", "agent", "model", "f", ()))
         for number in range(8):
             log.append(InputAdded(({"n": number},)))
+            if number % 3 == 1:
+                await log.durable()
         log.append(RunEnded("completed"))
         await log.durable()
     return path
@@ -45,13 +47,24 @@ def change(path: Path, *statements: str) -> None:
 @pytest.mark.parametrize(
     ("statement", "sequence"),
     [
-        ("UPDATE records SET body = CAST(replace(body, '3', '4') AS BLOB) WHERE place & 255 = 4", 4),
-        ("UPDATE records SET at = at + 1 WHERE place & 255 = 0", 0),
-        ("UPDATE records SET essential = 0 WHERE place & 255 = 2", 2),
-        ("UPDATE records SET kind = 'still_waiting' WHERE place & 255 = 2", 2),
-        ("DELETE FROM records WHERE place & 255 = 5", 5),
-        ("DELETE FROM records WHERE place & 255 > 7", 8),
-        ("UPDATE runs SET records = 9", 8),
+        ("UPDATE chunks SET body = CAST(replace(body, ':3}', ':4}') AS BLOB) WHERE first = 3", 3),
+        # When the first record was appended.
+        ("UPDATE chunks SET body = CAST(replace(body, '[1', '[2') AS BLOB) WHERE first = 0", 0),
+        ("UPDATE chunks SET body = CAST(replace(body, 'true', 'false') AS BLOB) WHERE first = 3", 3),
+        (
+            "UPDATE chunks SET body = CAST(replace(body, 'input_added', 'still_waiting') AS BLOB) WHERE first = 3",
+            3,
+        ),
+        ("UPDATE chunks SET records = 2 WHERE first = 3", 3),
+        ("UPDATE chunks SET digest = zeroblob(16) WHERE first = 3", 3),
+        ("DELETE FROM chunks WHERE first = 3", 3),
+        ("DELETE FROM chunks WHERE first = 0", 0),
+        ("DELETE FROM chunks WHERE first > 5", 6),
+        ("UPDATE chunks SET first = 4 WHERE first = 3", 3),
+        ("UPDATE runs SET records = 9", 9),
+        ("UPDATE runs SET records = 6", 6),
+        ("UPDATE runs SET records = 11", 10),
+        ("UPDATE runs SET head = zeroblob(16)", 9),
         ("UPDATE runs SET run_id = 'run_2'", 0),
     ],
 )
@@ -71,16 +84,16 @@ async def test_where_it_is_damaged_is_told(path: Path, statement: str, sequence:
 
 
 async def test_a_torn_end_is_cut_off_and_a_copy_kept(path: Path) -> None:
-    change(path, "UPDATE records SET digest = zeroblob(16) WHERE place & 255 > 6")
+    change(path, "UPDATE chunks SET digest = zeroblob(16) WHERE first > 5")
     async with triplane.open_ledger(path) as ledger:
         (cut,) = await upkeep.repair(ledger)
         assert [] == await upkeep.check(ledger)
         log = await ledger.claim("run_1")
-        assert 7 == log.append(RunEnded("cancelled")).sequence
+        assert 6 == log.append(RunEnded("cancelled")).sequence
         await log.durable()
-        assert [*range(8)] == [record.sequence for record in await log.read(-1)]
+        assert [*range(7)] == [record.sequence for record in await log.read(-1)]
 
-    assert ("run_1", 7, True) == (cut.run_id, cut.sequence, cut.is_tail)
+    assert ("run_1", 6, True) == (cut.run_id, cut.sequence, cut.is_tail)
     copy = Path(f"{path}.before-repair")
     assert 0o600 == copy.stat().st_mode & 0o777
     async with triplane.open_ledger(copy) as before:
@@ -88,7 +101,7 @@ async def test_a_torn_end_is_cut_off_and_a_copy_kept(path: Path) -> None:
 
 
 async def test_damage_in_the_middle_is_left_as_it_is(path: Path) -> None:
-    change(path, "UPDATE records SET at = 1 WHERE place & 255 = 4")
+    change(path, "UPDATE chunks SET body = zeroblob(9) WHERE first = 3")
     before = path.read_bytes()
     async with triplane.open_ledger(path) as ledger:
         assert [] == await upkeep.repair(ledger)
@@ -101,10 +114,11 @@ async def test_damage_in_the_middle_is_left_as_it_is(path: Path) -> None:
 @pytest.mark.parametrize(
     ("statements", "offset", "words"),
     [
-        (["PRAGMA user_version = 2"], 60, "a newer Triplane wrote it"),
+        (["PRAGMA user_version = 3"], 60, "a newer Triplane wrote it"),
         (["PRAGMA application_id = 7"], 68, "another program"),
         (["CREATE TABLE more (x)"], 100, "tables"),
-        (["DROP TABLE records"], 100, "tables"),
+        (["DROP TABLE chunks"], 100, "tables"),
+        (["PRAGMA user_version = 1"], 100, "tables"),
     ],
 )
 async def test_other_files_are_refused_and_left_alone(
@@ -117,6 +131,8 @@ async def test_other_files_are_refused_and_left_alone(
             pass
 
     assert (str(path), offset) == (caught.value.path, caught.value.offset)
+    # The same again would fail the same way.
+    assert "change" == caught.value.receipt.next
     assert before == path.read_bytes()
 
 

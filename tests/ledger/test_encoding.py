@@ -5,7 +5,7 @@ from __future__ import annotations
 import attrs
 import pytest
 import record_samples
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from triplane.core.outcome import ToolOutcome
@@ -42,6 +42,7 @@ BODIES = st.one_of(
 
 
 @given(BODIES)
+@example(FramesReceived("\ud800", ("\ud800", "é")))
 def test_every_body_comes_back_and_has_one_form(body) -> None:
     encoded = encode(body)
 

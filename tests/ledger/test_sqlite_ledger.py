@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sqlite3
 import subprocess
@@ -130,11 +129,27 @@ async def test_a_fork_cannot_use_it(path: Path, monkeypatch: pytest.MonkeyPatch)
     async with triplane.open_ledger(path) as ledger:
         log = ledger.create("run_1")
         with monkeypatch.context() as patch:
-            patch.setattr(os, "getpid", lambda: 1)
+            patch.setattr(owner, "_generation", owner.generation() + 1)
             with pytest.raises(LedgerFailed, match="fork") as caught:
                 log.append(STARTED)
         assert "forked" == caught.value.reason
         assert 0 == log.append(STARTED).sequence
+
+
+FORK = """
+import os, runpy, sys
+generation = runpy.run_path(sys.argv[1])["generation"]
+before = generation()
+pid = os.fork()
+os._exit(generation() == before) if not pid else None
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) or generation() != before)
+"""
+
+
+def test_a_fork_is_another_generation() -> None:
+    """In a process of its own, since this one may run threads."""
+    assert owner.__file__ is not None
+    assert 0 == subprocess.run([sys.executable, "-c", FORK, owner.__file__], check=False).returncode
 
 
 async def test_after_it_was_left_it_says_so(path: Path) -> None:

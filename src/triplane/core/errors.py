@@ -377,6 +377,7 @@ class LedgerCorrupt(TriplaneError):
 
     path: str = attrs.field(kw_only=True)
     offset: int = attrs.field(kw_only=True)
+    receipt: Receipt = attrs.field(default=_WOULD_FAIL_AGAIN, kw_only=True)
 
 
 @attrs.define(slots=False, eq=False, repr=False)

@@ -8,6 +8,7 @@ import re
 import shutil
 import tempfile
 import weakref
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, final
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _FIT_FOR_A_FILE = re.compile(r"[A-Za-z0-9_-]{1,128}")
+# So much of an artifact may be in the page cache and not on the disk. Up to there a write takes less time than to have a
+# thread do it; where a system has too much of that, it lets whoever writes wait, which must not be the loop.
+_AHEAD = 16 * 2**20
 
 
 @final
@@ -112,6 +116,7 @@ class FileArtifact:
     def __init__(self, artifact_id: str, descriptor: int) -> None:
         self._artifact_id = artifact_id
         self._descriptor: int | None = descriptor
+        self._ahead = 0
 
     def __repr__(self) -> str:
         return f"<FileArtifact {self._artifact_id}{'' if self._descriptor is not None else ', closed'}>"
@@ -126,15 +131,30 @@ class FileArtifact:
         if self._descriptor is None:
             raise ValueError(f"{self!r} takes nothing more")
         view = memoryview(data)
+        self._ahead += len(view)
         while view:
             view = view[os.write(self._descriptor, view) :]
 
     async def flush(self) -> None:
-        """See `ArtifactWriter.flush`. Nothing waits in memory."""
-        await trio.lowlevel.checkpoint()
+        """See `ArtifactWriter.flush`. Waits for the disk, in a thread, when that is 16 MiB behind."""
+        if self._descriptor is None or self._ahead < _AHEAD:
+            await trio.lowlevel.checkpoint()
+            return
+        self._ahead = 0
+        await trio.to_thread.run_sync(_sync, self._descriptor, abandon_on_cancel=True)
 
     def close(self) -> None:
         """See `ArtifactWriter.close`."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
+
+
+def _sync(descriptor: int) -> None:
+    """Return once what was written is on the disk.
+
+    An error is one of the writes to come, or of nobody any more. And if whoever waits is cancelled and the artifact closed,
+    the number may be another file's meanwhile, to which this does no harm.
+    """
+    with suppress(OSError):
+        os.fdatasync(descriptor)

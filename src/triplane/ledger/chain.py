@@ -1,4 +1,9 @@
-"""What is stored of a record, and the chain of checksums that goes through a run's records."""
+"""What is stored of records, and the chain of checksums that goes through a run's records.
+
+Records of one run that are written together are a *chunk*: one row, one checksum. A record in it is a line of JSON, which
+says when it was appended, its kind and version, whether it is essential, and how long its body is; then the body, and
+the end of a line. So the bytes can be read by eye, and frames stand in them as they came.
+"""
 
 from __future__ import annotations
 
@@ -6,22 +11,25 @@ import hashlib
 import struct
 from typing import TYPE_CHECKING, NamedTuple
 
+import orjson
+
 from triplane.core.records import Record
 
-from .encoding import Encoded, EncodingError, decode, encode
+from .encoding import Encoded, EncodingError, decode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
-    from triplane.core.records import Body
-
-_HEAD = struct.Struct(">QdH?H")
+_HEAD = struct.Struct(">QQ")
 # Of SHA-256, which processors have instructions for. It is there to find damage, and does not stop a forger.
 _SIZE = 16
-# Above this hashlib lets other threads run while it computes. To get the interpreter back from the one that writes takes
-# ten times as long as to hash what a read brings.
+# Above this hashlib lets other threads run while it computes. To get the interpreter back from the one that has it then
+# takes much longer than to hash what a turn brings.
 _PIECE = 2_047
-_LARGE = 64 * 1024
+_LARGE = 256 * 1024
+# When a chunk has so many bytes the next record begins another one: whoever wants a few records has to take whole chunks.
+_FULL = 64 * 1024
+_TYPES = [float, str, int, bool, int]
 
 
 class BrokenChainError(ValueError):
@@ -36,73 +44,144 @@ class BrokenChainError(ValueError):
         self.sequence = sequence
 
 
-class Row(NamedTuple):
-    """A record as it is stored.
+class Chunk(NamedTuple):
+    """Consecutive records of one run, as they are stored.
 
     Attributes:
-        sequence: See `Record`.
-        at: See `Record`.
-        encoded: Its body.
-        digest: Covers all of that, and the digest of the record before.
+        first: The sequence number of the first.
+        records: How many they are, at least one.
+        digest: Covers all of this, and the digest of the chunk before.
+        body: What they are.
     """
+
+    first: int
+    records: int
+    digest: bytes
+    body: bytes
+
+    @property
+    def end(self) -> int:
+        """The sequence number of the record after the last one."""
+        return self.first + self.records
+
+
+class Entry(NamedTuple):
+    """A record in a chunk, its body not decoded."""
 
     sequence: int
     at: float
     encoded: Encoded
-    digest: bytes
+
+    def decoded(self) -> Record:
+        """The record.
+
+        Raises:
+            BrokenChainError: It is none that any version wrote.
+        """
+        try:
+            return Record(self.sequence, self.at, decode(self.encoded))
+        except EncodingError as error:
+            raise BrokenChainError(self.sequence, str(error)) from error
 
 
 def seed(run_id: str) -> bytes:
-    """What stands before the first record: records of one run are none of another."""
+    """What stands before the first chunk: records of one run are none of another."""
     return hashlib.sha256(run_id.encode("utf-8", "surrogatepass")).digest()[:_SIZE]
 
 
-def link(previous: bytes, sequence: int, at: float, body: Body) -> Row:
-    """The row of the next record."""
-    encoded = encode(body)
-    return Row(sequence, at, encoded, digest_of(previous, sequence, at, encoded))
+def pack(at: float, encoded: Encoded) -> bytes:
+    """A record's bytes in a chunk."""
+    kind, version, essential, data = encoded
+    head = orjson.dumps((float(at), kind, version, essential, len(data)))
+    return b"".join((head, b"\n", data, b"\n"))
 
 
-def digest_of(previous: bytes, sequence: int, at: float, encoded: Encoded) -> bytes:
-    """A record's digest."""
-    kind = encoded.kind.encode()
-    head = _HEAD.pack(sequence, at, encoded.version, encoded.essential, len(kind))
-    data = encoded.data
-    covered = hashlib.sha256(b"".join((previous, head, kind)))
-    if len(data) > _LARGE:
-        covered.update(data)
+def chunks_of(previous: bytes, first: int, records: Iterable[bytes]) -> Iterator[Chunk]:
+    """The chunks that make up the next records of a run.
+
+    Args:
+        previous: The digest of the chunk before.
+        first: The sequence number of the first record.
+        records: What `pack` made of each.
+    """
+    for batch in _batches(records):
+        body = b"".join(batch)
+        previous = digest_of(previous, first, len(batch), body)
+        yield Chunk(first, len(batch), previous, body)
+        first += len(batch)
+
+
+def _batches(records: Iterable[bytes]) -> Iterator[list[bytes]]:
+    batch: list[bytes] = []
+    size = 0
+    for record in records:
+        batch.append(record)
+        size += len(record)
+        if size >= _FULL:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def digest_of(previous: bytes, first: int, count: int, body: bytes) -> bytes:
+    """A chunk's digest."""
+    covered = hashlib.sha256(previous + _HEAD.pack(first, count))
+    if len(body) > _LARGE:
+        covered.update(body)
     else:
-        for start in range(0, len(data), _PIECE):
-            covered.update(data[start : start + _PIECE])
+        for start in range(0, len(body), _PIECE):
+            covered.update(body[start : start + _PIECE])
     return covered.digest()[:_SIZE]
 
 
-def unlink(previous: bytes, rows: Iterable[Row], expected: int) -> list[Record]:
-    """The records of consecutive rows.
+def follows(previous: bytes, chunk: Chunk) -> bool:
+    """Whether a chunk is what was written after the chunk with that digest."""
+    try:
+        return digest_of(previous, chunk.first, chunk.records, chunk.body) == chunk.digest
+    except (struct.error, TypeError):
+        # Where a file is damaged anything may stand.
+        return False
+
+
+def entries_of(previous: bytes, chunks: Iterable[Chunk], expected: int) -> Iterator[Entry]:
+    """The records of consecutive chunks, each chunk verified before the first record of it.
 
     Args:
-        previous: The digest before the first of them.
-        rows: The rows.
-        expected: The sequence number of the first.
+        previous: The digest of the chunk before.
+        chunks: The chunks.
+        expected: The sequence number of the first record.
 
     Raises:
-        BrokenChainError: One is missing, or is not what was written.
+        BrokenChainError: A chunk is missing, or is not what was written.
     """
-    records = []
-    for row in rows:
-        if row.sequence != expected:
-            raise BrokenChainError(expected, f"is missing, the next one there is {row.sequence}")
+    for chunk in chunks:
+        if chunk.first != expected:
+            raise BrokenChainError(expected, f"is missing, the next one there is {chunk.first}")
+        if not follows(previous, chunk):
+            raise BrokenChainError(expected, "the checksum from there on is wrong")
+        yield from unpack(chunk)
+        previous = chunk.digest
+        expected = chunk.end
+
+
+def unpack(chunk: Chunk) -> Iterator[Entry]:
+    """The records of a chunk, as far as they are some; nothing is verified.
+
+    Raises:
+        BrokenChainError: These bytes are no records, or not so many.
+    """
+    body = chunk.body
+    at = 0
+    for sequence in range(chunk.first, chunk.end):
+        start = body.find(b"\n", at) + 1
         try:
-            digest = digest_of(previous, row.sequence, row.at, row.encoded)
-        except (struct.error, ValueError, TypeError, AttributeError) as error:
-            raise BrokenChainError(expected, f"is not one: {error}") from error
-        if digest != row.digest:
-            raise BrokenChainError(expected, "its checksum is wrong")
-        try:
-            body = decode(row.encoded)
-        except EncodingError as error:
-            raise BrokenChainError(expected, str(error)) from error
-        records.append(Record(row.sequence, row.at, body))
-        previous = row.digest
-        expected += 1
-    return records
+            when, kind, version, essential, length = head = orjson.loads(body[at:start])
+        except (ValueError, TypeError) as error:
+            raise BrokenChainError(sequence, "it does not begin as a record does") from error
+        at = start + length + 1
+        if [*map(type, head)] != _TYPES or length < 0 or body[at - 1 : at] != b"\n":
+            raise BrokenChainError(sequence, "it does not begin or end as a record does")
+        yield Entry(sequence, when, Encoded(kind, version, essential, body[start : at - 1]))
+    if at != len(body):
+        raise BrokenChainError(chunk.end, "something comes before it")

@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import re
 from functools import cache
-from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 import attrs
@@ -137,17 +136,20 @@ def _frames(body: FramesReceived) -> bytes:
 
 def _frames_from(data: bytes) -> FramesReceived:
     head, newline, rest = data.partition(b"\n")
-    facts = _parsed(head)
+    facts = _loaded(head)
     connection, lengths = facts["connection"], facts["frames"]
-    if not newline or len(facts) != 2 or not isinstance(connection, str):
+    if not newline or len(facts) != 2 or type(connection) is not str:
         raise EncodingError("the line before the frames is not one")
+    # If every character is a byte, all are decoded at once.
+    text = rest.decode() if rest.isascii() else None
     frames = []
     at = 0
     for length in lengths:
         if type(length) is not int or length < 0:
             raise EncodingError("a frame's length is none")
-        frames.append(rest[at : at + length].decode("utf-8", "surrogatepass"))
-        at += length
+        end = at + length
+        frames.append(rest[at:end].decode("utf-8", "surrogatepass") if text is None else text[at:end])
+        at = end
     if at != len(rest):
         raise EncodingError("the frames are longer or shorter than their lengths say")
     return FramesReceived(connection, tuple(frames))
@@ -162,14 +164,18 @@ def _json(value: object) -> bytes:
 
 
 def _parsed(data: bytes) -> dict[str, Any]:
-    try:
-        # orjson makes whole numbers beyond 64 bits into floats.
-        value = json.loads(data) if _LARGE.search(data) else orjson.loads(data)
-    except orjson.JSONDecodeError:
-        value = json.loads(data)
+    # orjson makes whole numbers beyond 64 bits into floats.
+    value = json.loads(data) if _LARGE.search(data) else _loaded(data)
     if not isinstance(value, dict):
         raise EncodingError("not a JSON object")
     return value
+
+
+def _loaded(data: bytes) -> Any:
+    try:
+        return orjson.loads(data)
+    except orjson.JSONDecodeError:
+        return json.loads(data)
 
 
 class _FieldsOf(dict[type, "Callable[[Any], dict[str, Any]]"]):
@@ -178,25 +184,22 @@ class _FieldsOf(dict[type, "Callable[[Any], dict[str, Any]]"]):
     def __missing__(self, cls: type) -> Callable[[Any], dict[str, Any]]:
         if not attrs.has(cls):
             raise TypeError(f"a record cannot hold {cls.__name__}")
-        names = tuple(each.name for each in attrs.fields(cls))
-        floats = tuple(each.name for each in attrs.fields(cls) if str(each.type) in _FLOATS)
-        values_of: Callable[[Any], Any] = attrgetter(*names)
-        are_many = len(names) > 1
-
-        def fields(body: object) -> dict[str, Any]:
-            values = values_of(body)
-            found: dict[str, Any] = dict(zip(names, values if are_many else (values,), strict=True))
-            for name in floats:
-                # 1 and 1.0 are equal and would not be written alike.
-                if found[name] is not None:
-                    found[name] = float(found[name])
-            return found
-
-        self[cls] = fields
-        return fields
+        # Written for each class when it is first needed, as attrs writes `__init__`.
+        items = (
+            f"{each.name!r}: {_AS_FLOAT.get(str(each.type), '{}').format(f'body.{each.name}')}"
+            for each in attrs.fields(cls)
+        )
+        made: Callable[[Any], dict[str, Any]] = eval(f"lambda body: {{{', '.join(items)}}}")  # noqa: S307  # our names
+        self[cls] = made
+        return made
 
 
-_FLOATS = ("float", "float | None", "<class 'float'>")
+# 1 and 1.0 are equal and would not be written alike.
+_AS_FLOAT = {
+    "float": "float({})",
+    "<class 'float'>": "float({})",
+    "float | None": "None if {0} is None else float({0})",
+}
 _FIELDS_OF = _FieldsOf()
 
 

@@ -16,11 +16,13 @@ from triplane.core.errors import ConfigError, LedgerFailed, TriplaneError
 from .artifacts import FileArtifacts
 from .chain import seed
 from .following import Follower
-from .owner import new_owner
+from .owner import generation, new_owner
 from .sqlite_claims import remove_run, take_claim
-from .sqlite_file import Sync, all_runs, check_path, find_run, open_file, open_reader, trouble
+from .sqlite_file import Sync, check_path, open_file, open_reader
 from .sqlite_log import SqliteLog, StoredLog
-from .sqlite_writer import Claim, Entry, Writer
+from .sqlite_rows import all_runs, find_run
+from .sqlite_trouble import trouble
+from .sqlite_writer import Claim, Writer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -29,8 +31,8 @@ if TYPE_CHECKING:
     from triplane.core.records import Body
     from triplane.core.store import RunLog
 
-    from .sqlite_file import RunRow
-    from .sqlite_writer import Outcome
+    from .sqlite_rows import RunRow
+    from .sqlite_writer import Entry, Outcome
 
 T = TypeVar("T")
 
@@ -69,6 +71,7 @@ class SqliteLedger:
         )
         self._artifacts = FileArtifacts(f"{path}-artifacts")
         self._process = os.getpid()
+        self._generation = generation()
         self._closed = False
         # By claim for what the writing thread reports, by run for whoever wants to read.
         self._claims: dict[Claim, SqliteLog] = {}
@@ -78,7 +81,8 @@ class SqliteLedger:
         self._tried = 0
         self._failure: TriplaneError | None = None
         self._rung = False
-        self._settled = trio.Event()
+        # Who waits for durability, each with a ticket: whoever need not be woken yet goes on sleeping.
+        self._waiting: list[tuple[int, trio.Event]] = []
         self._over = trio.Event()
         self._limiter = trio.CapacityLimiter(_READERS)
         self._idle: list[sqlite3.Connection] = []
@@ -102,7 +106,7 @@ class SqliteLedger:
             raise ConfigError(f"a run's id is 1 to 200 printable characters, not {run_id!r:.100}")
         if run_id in self._logs:
             raise ConfigError(f"this ledger already has a run {run_id!r}; every run needs an id of its own")
-        return self._log(Claim(run_id, 1, self.clock()), 0, seed(run_id))
+        return self._log(Claim(run_id, 1, self.clock(), seed(run_id)))
 
     async def claim(self, run_id: str) -> SqliteLog:
         """See `Ledger.claim`.
@@ -115,8 +119,7 @@ class SqliteLedger:
         if before is not None and before.is_released:
             await before.given_back()
         take = partial(take_claim, self.writer, run_id=run_id)
-        claim, run = await self.ask(take, "claim", undo=lambda taken: self._give_back(taken[0]))
-        return self._log(claim, run.records, run.head)
+        return self._log(await self.ask(take, "claim", undo=self._give_back))
 
     async def open(self, run_id: str) -> RunLog:
         """See `Ledger.open`."""
@@ -170,7 +173,7 @@ class SqliteLedger:
         """Have a claim given back after everything that was appended with it."""
         if self._closed:
             return self._enqueued
-        return self.enqueue(Entry(claim, None))
+        return self.enqueue((claim, None))
 
     async def written(self, ticket: int) -> None:
         """Return once what has this ticket is in the file. A checkpoint.
@@ -182,7 +185,8 @@ class SqliteLedger:
             await trio.lowlevel.checkpoint()
         while self._written < ticket:
             self._check_open("write")
-            settled = self._settled
+            settled = trio.Event()
+            self._waiting.append((ticket, settled))
             if ticket > self._tried:
                 self.writer.want(ticket)
             else:
@@ -243,19 +247,19 @@ class SqliteLedger:
             version: int = self._watcher.execute("PRAGMA data_version").fetchone()[0]
             return version
 
-    def _log(self, claim: Claim, records: int, head: bytes) -> SqliteLog:
-        log = self._claims[claim] = self._logs[claim.run_id] = SqliteLog(self, claim, records, head)
+    def _log(self, claim: Claim) -> SqliteLog:
+        log = self._claims[claim] = self._logs[claim.run_id] = SqliteLog(self, claim)
         return log
 
     def _give_back(self, claim: Claim) -> None:
         if not self._closed:
-            self.enqueue(Entry(claim, None))
+            self.enqueue((claim, None))
 
     def _check_open(self, operation: LedgerOperation) -> None:
         if self._closed:
             words = f"the ledger {self.path!r} was left; open it again with triplane.open_ledger"
             raise LedgerFailed(words, path=self.path, operation=operation, reason="closed")
-        if os.getpid() != self._process:
+        if generation() != self._generation:
             words = (
                 f"the ledger {self.path!r} was opened by process {self._process}, of which this one is a fork;"
                 " open it in the process that uses it"
@@ -304,9 +308,9 @@ class SqliteLedger:
         self._written = outcome.written
         self._tried = outcome.tried
         self._failure = outcome.failure
-        for claim, last in outcome.last.items():
+        for claim, records in outcome.records.items():
             if claim in self._claims:
-                self._claims[claim].note_written(last)
+                self._claims[claim].note_written(records)
         for claim, failure in outcome.lost.items():
             if claim in self._claims:
                 self._claims[claim].note_lost(failure)
@@ -314,13 +318,21 @@ class SqliteLedger:
             log = self._claims.pop(claim, None)
             if log is not None and self._logs.get(claim.run_id) is log:
                 del self._logs[claim.run_id]
-        settled, self._settled = self._settled, trio.Event()
-        settled.set()
+        self._wake(outcome.tried)
         if outcome.is_last:
             self._over.set()
         self._rung = self._enqueued > outcome.tried
         if self._rung:
             self.writer.ring("soon")
+
+    def _wake(self, tried: int) -> None:
+        """Wake those who wait for what has been tried."""
+        waiting, self._waiting = self._waiting, []
+        for ticket, settled in waiting:
+            if ticket <= tried:
+                settled.set()
+            else:
+                self._waiting.append((ticket, settled))
 
     async def _open(self, sync: Sync) -> None:
         connection = await trio.to_thread.run_sync(open_file, self.path, sync, self._busy_timeout)
@@ -338,8 +350,7 @@ class SqliteLedger:
             if connection is not None:
                 with suppress(sqlite3.Error):
                     connection.close()
-        settled, self._settled = self._settled, trio.Event()
-        settled.set()
+        self._wake(self._enqueued)
 
     def _raise_if_unwritten(self) -> None:
         left = self._enqueued - self._written

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, final
 
@@ -10,9 +11,9 @@ import trio
 from triplane.core.errors import LedgerFailed
 from triplane.core.records import Record
 
-from .chain import link
-from .sqlite_file import find_run, read_run
-from .sqlite_writer import Entry
+from .chain import pack
+from .encoding import encode
+from .sqlite_rows import find_run, read_run
 
 if TYPE_CHECKING:
     import sqlite3
@@ -31,14 +32,14 @@ _TAIL = 256 * 1024
 class SqliteLog:
     """A log with the claim to it. Made by `SqliteLedger.create` and `SqliteLedger.claim`."""
 
-    def __init__(self, ledger: SqliteLedger, claim: Claim, records: int, head: bytes) -> None:
+    def __init__(self, ledger: SqliteLedger, claim: Claim) -> None:
         self._ledger = ledger
         self._claim = claim
-        self._next = records
-        self._head = head
+        self._next = claim.records
         # The newest records; the first of them is number `_first`.
         self._tail: list[Record] = []
-        self._first = records
+        self._sizes: deque[int] = deque()
+        self._first = claim.records
         self._bytes = 0
         self._ticket = 0
         self._released = False
@@ -73,13 +74,15 @@ class SqliteLog:
         ledger.check_writable()
         at = ledger.clock()
         kept = body if ledger.redact is None else ledger.redact(body)
-        row = link(self._head, self._next, at, kept)
+        # Its bytes are made here, so that what is written is what was appended, whatever becomes of the parts.
+        packed = pack(at, encode(kept))
         record = Record(self._next, at, kept)
+        size = len(packed)
         self._tail.append(record)
-        self._bytes += record.size
-        self._head = row.digest
+        self._sizes.append(size)
+        self._bytes += size
         self._next += 1
-        self._ticket = ledger.enqueue(Entry(self._claim, row))
+        self._ticket = ledger.enqueue((self._claim, packed))
         if self._waiting:
             self._grown.set()
             self._grown = trio.Event()
@@ -126,18 +129,15 @@ class SqliteLog:
         finally:
             self._waiting -= 1
 
-    def note_written(self, last: int) -> None:
-        """Records up to this one are in the file: keep no more of them than readers will soon want."""
+    def note_written(self, records: int) -> None:
+        """So many records are in the file: keep no more of them than readers will soon want."""
         if self._bytes <= 2 * _TAIL:
             return
-        count = 0
-        for record in self._tail:
-            if record.sequence > last or self._bytes <= _TAIL:
-                break
-            self._bytes -= record.size
-            count += 1
-        del self._tail[:count]
-        self._first += count
+        first = self._first
+        while self._first < records and self._bytes > _TAIL:
+            self._bytes -= self._sizes.popleft()
+            self._first += 1
+        del self._tail[: self._first - first]
 
     def note_lost(self, failure: LedgerFailed) -> None:
         """Nothing that is appended will be written any more."""

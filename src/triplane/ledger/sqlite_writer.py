@@ -13,33 +13,35 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
-from collections import deque
+from collections import defaultdict, deque
 from contextlib import suppress
 from functools import cache
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, final
+from typing import TYPE_CHECKING, Any, Literal, final
 
 import attrs
 import trio
 
 from triplane.core.errors import LedgerFailed, TriplaneError
 
-from .sqlite_file import open_file, run_base, transaction, trouble
+from .chain import Chunk, chunks_of
+from .sqlite_file import open_file
+from .sqlite_trouble import transaction, trouble
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from .chain import Row
     from .sqlite_file import Sync
 
     Order = Literal["soon", "now", "stop"]
 
 # How long something that nobody waits for may stay in memory alone.
 LINGER = 0.05
-# A group is at most so many rows, since others who share the file wait for as long as it takes.
+# A group is at most so many records, since others who share the file wait for as long as it takes.
 _GROUP = 5_000
-# So many rows for each INSERT. Every statement lets go of the interpreter, and under load it takes long to get it back.
-_AT_ONCE = (64, 16, 4, 1)
+# At most so many rows for each statement, and as few statements as can be: every one lets go of the interpreter, and under
+# load it takes long to get it back.
+_AT_ONCE = 64
 
 
 @attrs.define(eq=False)
@@ -50,6 +52,8 @@ class Claim:
         run_id: The run.
         token: The claim's token.
         began: When the run began, for the file.
+        head: The digest of the run's last chunk in the file.
+        records: How many records are in the file.
         run: The run's number in the file, None while it is not there.
         is_lost: Whether somebody else has the run; nothing more is written with it.
     """
@@ -57,15 +61,14 @@ class Claim:
     run_id: str
     token: int
     began: float
+    head: bytes
+    records: int = 0
     run: int | None = None
     is_lost: bool = False
 
 
-class Entry(NamedTuple):
-    """Something for the thread to write: a record, or that a claim is given back."""
-
-    claim: Claim
-    row: Row | None
+# Something for the thread to write: a record as `chain.pack` made it, or None: the claim is given back.
+Entry = tuple[Claim, bytes | None]
 
 
 @attrs.frozen
@@ -75,7 +78,7 @@ class Outcome:
     Attributes:
         tried: How many entries there had been in all when it began.
         written: How many of them are in the file now, or never will be.
-        last: For each claim with something written, the sequence number of the last such record.
+        records: For each claim with something written, how many records of its run are in the file.
         lost: Claims that no longer count, each with why.
         over: Claims that were given back, or are lost.
         failure: Why the attempt failed, else None.
@@ -84,7 +87,7 @@ class Outcome:
 
     tried: int
     written: int
-    last: dict[Claim, int] = attrs.field(factory=dict)
+    records: dict[Claim, int] = attrs.field(factory=dict)
     lost: dict[Claim, LedgerFailed] = attrs.field(factory=dict)
     over: tuple[Claim, ...] = ()
     failure: TriplaneError | None = None
@@ -95,7 +98,7 @@ class Outcome:
 class _Done:
     """What one transaction has done, to be noted once it is committed."""
 
-    last: dict[Claim, int] = attrs.field(factory=dict)
+    last: dict[Claim, Chunk] = attrs.field(factory=dict)
     lost: dict[Claim, LedgerFailed] = attrs.field(factory=dict)
     runs: dict[Claim, int] = attrs.field(factory=dict)
     over: list[Claim] = attrs.field(factory=list)
@@ -235,9 +238,9 @@ class Writer:
     def _attempt(self) -> bool:
         """Write one group. Returns whether that went well."""
         group = self._unwritten
-        while self.entries and len(group) < _GROUP:
-            group.append(self.entries.popleft())
-            self._taken += 1
+        more = min(len(self.entries), _GROUP - len(group))
+        group += [self.entries.popleft() for _ in range(more)]
+        self._taken += more
         try:
             with trouble(self.path, "write"):
                 done = self._write(self.connection(), group)
@@ -245,34 +248,38 @@ class Writer:
             self.give_up_connection()
             self._tell(Outcome(self._taken, self._written, failure=failure))
             return False
-        for claim, run in done.runs.items():
-            claim.run = run
+        for claim, chunk in done.last.items():
+            claim.run = done.runs[claim]
+            claim.head = chunk.digest
+            claim.records = chunk.end
         for claim in done.over:
             self._claims.pop(claim, None)
         for claim in done.lost:
             claim.is_lost = True
         self._written += len(group)
         self._unwritten = []
-        self._tell(Outcome(self._taken, self._written, done.last, done.lost, tuple(done.over)))
+        records = {claim: claim.records for claim in done.last}
+        self._tell(Outcome(self._taken, self._written, records, done.lost, tuple(done.over)))
         return True
 
     def _write(self, connection: sqlite3.Connection, group: Iterable[Entry]) -> _Done:
-        rows: dict[Claim, list[Row]] = {}
         done = _Done()
-        for entry in group:
-            batch = rows.setdefault(entry.claim, [])
-            if entry.row is None:
-                done.over.append(entry.claim)
-            else:
-                batch.append(entry.row)
+        appended: defaultdict[Claim, list[bytes]] = defaultdict(list)
+        for claim, record in group:
+            if record is None:
+                done.over.append(claim)
+            elif not claim.is_lost:
+                appended[claim].append(record)
+        chunks = {
+            claim: list(chunks_of(claim.head, claim.records, records)) for claim, records in appended.items()
+        }
         values: list[Any] = []
         with transaction(connection, "IMMEDIATE"):
-            self._advance(connection, {claim: batch for claim, batch in rows.items() if batch}, done)
+            self._advance(connection, chunks, done)
             for claim, run in done.runs.items():
-                base = run_base(run)
-                for sequence, at, encoded, digest in rows[claim]:
-                    values += (base + sequence, at, *encoded, digest)
-            for _ in _in_batches(connection, _INSERT, values, 7):
+                for chunk in chunks[claim]:
+                    values += (run, *chunk)
+            for _ in _in_batches(connection, _INSERT, values, 5):
                 pass
             for claim in done.over:
                 run_number = done.runs.get(claim, claim.run)
@@ -280,20 +287,19 @@ class Writer:
                     _give_back(connection, run_number, claim.token)
         return done
 
-    def _advance(self, connection: sqlite3.Connection, rows: dict[Claim, list[Row]], done: _Done) -> None:
+    def _advance(self, connection: sqlite3.Connection, chunks: dict[Claim, list[Chunk]], done: _Done) -> None:
         """Put the rows of the runs forward, which nobody can do but whoever has the claim."""
         moved: list[Claim] = []
         values: list[Any] = []
-        for claim, batch in rows.items():
-            if claim.is_lost:
-                continue
+        for claim, batch in chunks.items():
+            last = batch[-1]
             if claim.run is None:
-                self._begin(connection, claim, batch[-1], done)
+                self._begin(connection, claim, last, done)
                 continue
             moved.append(claim)
-            values += (claim.run, batch[-1].sequence + 1, batch[-1].digest, claim.token, batch[0].sequence)
+            values += (claim.run, last.end, last.digest, claim.token, claim.records)
         count = sum(cursor.rowcount for cursor in _in_batches(connection, _ADVANCE, values, 5))
-        lost = set() if count == len(moved) else self._stale(connection, moved, rows)
+        lost = set() if count == len(moved) else self._stale(connection, moved, chunks)
         for claim in moved:
             if claim in lost:
                 done.lost[claim] = self._lost(claim, "claim_lost")
@@ -301,15 +307,16 @@ class Writer:
             else:
                 assert claim.run is not None
                 done.runs[claim] = claim.run
-                done.last[claim] = rows[claim][-1].sequence
+                done.last[claim] = chunks[claim][-1]
 
-    def _begin(self, connection: sqlite3.Connection, claim: Claim, last: Row, done: _Done) -> None:
+    def _begin(self, connection: sqlite3.Connection, claim: Claim, last: Chunk, done: _Done) -> None:
         """Make the row of a run."""
         deadline = self.clock() + self.claim_seconds
+        records = last.end
         made = connection.execute(
             "INSERT INTO runs (run_id, began, records, head, token, owner, deadline)"
             " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-            (claim.run_id, claim.began, last.sequence + 1, last.digest, claim.token, self.owner, deadline),
+            (claim.run_id, claim.began, records, last.digest, claim.token, self.owner, deadline),
         )
         if not made.rowcount:
             done.lost[claim] = self._lost(claim, "exists")
@@ -319,10 +326,10 @@ class Writer:
         self._claims[claim] = None
         assert made.lastrowid is not None
         done.runs[claim] = made.lastrowid
-        done.last[claim] = last.sequence
+        done.last[claim] = last
 
     def _stale(
-        self, connection: sqlite3.Connection, moved: list[Claim], rows: dict[Claim, list[Row]]
+        self, connection: sqlite3.Connection, moved: list[Claim], chunks: dict[Claim, list[Chunk]]
     ) -> set[Claim]:
         """Of these claims those that are not the latest any more."""
         heads = dict(
@@ -331,7 +338,7 @@ class Writer:
                 [claim.run for claim in moved],
             ).fetchall()
         )
-        return {claim for claim in moved if heads.get(claim.run) != rows[claim][-1].digest}
+        return {claim for claim in moved if heads.get(claim.run) != chunks[claim][-1].digest}
 
     def _lost(self, claim: Claim, reason: Literal["claim_lost", "exists"]) -> LedgerFailed:
         words = {
@@ -367,7 +374,7 @@ class Writer:
             self._token.run_sync_soon(self._report, outcome)
 
 
-_INSERT = "INSERT INTO records VALUES {}"
+_INSERT = "INSERT INTO chunks VALUES {}"
 _ADVANCE = (
     "UPDATE runs SET records = new.column2, head = new.column3 FROM (VALUES {}) AS new"
     " WHERE run = new.column1 AND token = new.column4 AND records = new.column5"
@@ -382,14 +389,9 @@ def _statement(statement: str, width: int, many: int) -> str:
 def _in_batches(
     connection: sqlite3.Connection, statement: str, values: list[Any], width: int
 ) -> Iterator[sqlite3.Cursor]:
-    at = 0
-    for many in _AT_ONCE:
-        if len(values) - at < many * width:
-            continue
-        whole = _statement(statement, width, many)
-        while len(values) - at >= many * width:
-            yield connection.execute(whole, values[at : at + many * width])
-            at += many * width
+    for start in range(0, len(values), width * _AT_ONCE):
+        some = values[start : start + width * _AT_ONCE]
+        yield connection.execute(_statement(statement, width, len(some) // width), some)
 
 
 def _give_back(connection: sqlite3.Connection, run: int, token: int) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import struct
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -14,26 +13,24 @@ import attrs
 from triplane.core.errors import ConfigError, LedgerCorrupt, LedgerFailed
 from triplane.core.records import EndStatus, RunEnded, RunStarted
 
-from .chain import BrokenChainError, digest_of, seed, unlink
-from .sqlite_claims import is_claimed
-from .sqlite_file import all_runs, check_totals, read_rows, run_base, transaction
+from .chain import BrokenChainError, entries_of, follows, seed, unpack
+from .sqlite_file import give_space_back
+from .sqlite_rows import all_runs, check_totals, read_chunks, read_entries
+from .sqlite_trouble import transaction
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
+    from .chain import Chunk
     from .sqlite import SqliteLedger
-    from .sqlite_file import RunRow
+    from .sqlite_rows import RunRow
 
-# How many records are verified at once.
-_BATCH = 2_000
+# How many chunks are read at once.
+_BATCH = 32
 
-# What a run does last, not counting what may be said to it while it is parked.
-_LATEST_STEP = """
-    SELECT kind FROM records WHERE place >= ? AND place < ?
-    AND kind NOT IN ('approval_given', 'input_added', 'late_result_dropped')
-    ORDER BY place DESC LIMIT 1
-"""
+# What may be said to a run while it is parked.
+_SAID_TO_IT = ("approval_given", "input_added", "late_result_dropped")
 
 
 @attrs.frozen
@@ -146,7 +143,7 @@ async def prune(
             total -= run.size
             removed.append(run)
     if removed:
-        await ledger.ask(_give_space_back, "write")
+        await ledger.ask(give_space_back, "write")
     return removed
 
 
@@ -156,35 +153,34 @@ def _summaries(connection: sqlite3.Connection, path: str, *, now: float) -> list
 
 
 def _summary(connection: sqlite3.Connection, run: RunRow, now: float) -> RunSummary:
-    base = run_base(run.run)
-    counts = {
-        kind: (count, size)
-        for kind, count, size in connection.execute(
-            "SELECT kind, count(*), sum(length(body)) FROM records WHERE place >= ? AND place < ? GROUP BY kind",
-            (base, base + 2**32),
-        )
-    }
-    agent = model = ""
+    agent = model = latest = ""
     status: EndStatus | Literal["running", "interrupted", "parked"] = (
-        "running" if is_claimed(run, now) else "interrupted"
+        "running" if run.is_claimed(now) else "interrupted"
     )
     updated = run.began
+    requests = tool_calls = size = 0
     # A list is not the place to find damage: what cannot be read is left out.
+    with suppress(BrokenChainError, TypeError):
+        for chunk in _chunks(connection, run):
+            for entry in unpack(chunk):
+                requests += entry.encoded.kind == "request_sent"
+                tool_calls += entry.encoded.kind == "tool_started"
+                size += len(entry.encoded.data)
+                updated = entry.at
+                if entry.encoded.kind not in _SAID_TO_IT:
+                    latest = entry.encoded.kind
     with suppress(BrokenChainError):
-        (first,) = unlink(seed(run.run_id), read_rows(connection, run.run, 0, 1), 0)
-        if isinstance(first.body, RunStarted):
-            agent, model = first.body.agent, first.body.model
-    rows = read_rows(connection, run.run, max(0, run.records - 2), 3)
-    if rows:
-        updated = rows[-1].at
-        previous = rows[-2].digest if len(rows) > 1 else seed(run.run_id)
-        with suppress(BrokenChainError):
-            (last,) = unlink(previous, rows[-1:], run.records - 1)
-            if isinstance(last.body, RunEnded):
-                status = last.body.status
-    if "run_parked" in counts and status in ("running", "interrupted"):
-        what = connection.execute(_LATEST_STEP, (base, base + 2**32)).fetchone()
-        status = "parked" if what == ("run_parked",) else status
+        for entry in read_entries(connection, run, 0, 1):
+            first = entry.decoded().body
+            if isinstance(first, RunStarted):
+                agent, model = first.agent, first.model
+    with suppress(BrokenChainError):
+        for entry in read_entries(connection, run, run.records - 1, run.records):
+            last = entry.decoded().body
+            if isinstance(last, RunEnded):
+                status = last.status
+    if latest == "run_parked" and status in ("running", "interrupted"):
+        status = "parked"
     return RunSummary(
         run.run_id,
         agent,
@@ -193,10 +189,17 @@ def _summary(connection: sqlite3.Connection, run: RunRow, now: float) -> RunSumm
         run.began,
         updated,
         run.records,
-        counts.get("request_sent", (0, 0))[0],
-        counts.get("tool_started", (0, 0))[0],
-        sum(size for _, size in counts.values()),
+        requests,
+        tool_calls,
+        size,
     )
+
+
+def _chunks(connection: sqlite3.Connection, run: RunRow, first: int = 0) -> Iterator[Chunk]:
+    """The chunks of a run as they stand, a few of them in memory."""
+    while chunks := read_chunks(connection, run.run, first, _BATCH):
+        yield from chunks
+        first = chunks[-1].first + 1
 
 
 def _check(connection: sqlite3.Connection, path: str) -> list[Damage]:
@@ -214,50 +217,42 @@ def _check(connection: sqlite3.Connection, path: str) -> list[Damage]:
             if damage is not None:
                 found.append(damage)
         strays = connection.execute(
-            "SELECT count(*) FROM records WHERE place >> 32 NOT IN (SELECT run FROM runs)"
+            "SELECT count(*) FROM chunks WHERE run NOT IN (SELECT run FROM runs)"
         ).fetchone()[0]
         if strays:
-            found.append(Damage("", 0, f"{strays} records belong to no run", is_tail=False))
+            found.append(Damage("", 0, f"{strays} rows with records belong to no run", is_tail=False))
     return found
 
 
 def _check_run(connection: sqlite3.Connection, run: RunRow) -> Damage | None:
     previous, good, may_be_torn = seed(run.run_id), 0, True
     try:
-        while good < run.records:
-            rows = read_rows(connection, run.run, good, min(_BATCH, run.records - good))
-            for row in rows:
-                unlink(previous, [row], good)
-                previous, good = row.digest, good + 1
-            if not rows:
-                raise BrokenChainError(good, "is missing")
+        for chunk in _chunks(connection, run):
+            if good >= run.records:
+                break
+            for entry in entries_of(previous, [chunk], good):
+                entry.decoded()
+            previous, good = chunk.digest, good + chunk.records
+        if good < run.records:
+            raise BrokenChainError(good, "is missing")
         # All are good, and the run's row says otherwise: which of them is right cannot be known.
         may_be_torn = False
+        if good > run.records or read_chunks(connection, run.run, run.records):
+            raise BrokenChainError(run.records, "is there and was never written")
         if previous != run.head:
             raise BrokenChainError(good - 1, "is not the one that was written last")
-        if read_rows(connection, run.run, run.records, 1):
-            raise BrokenChainError(good, "is there and was never written")
     except BrokenChainError as error:
-        is_tail = may_be_torn and not _goes_on(connection, run, good)
+        is_tail = may_be_torn and not _goes_on(connection, run, previous, good)
         return Damage(run.run_id, error.sequence, str(error), is_tail)
     return None
 
 
-def _goes_on(connection: sqlite3.Connection, run: RunRow, bad: int) -> bool:
-    """Whether after the record `bad` there is one that is what was written."""
-    before: bytes | None = None
-    at = bad
-    while rows := read_rows(connection, run.run, at, _BATCH):
-        for row in rows:
-            at = row.sequence + 1
-            with suppress(struct.error, ValueError, TypeError, AttributeError, OverflowError):
-                if (
-                    row.sequence > bad
-                    and before is not None
-                    and digest_of(before, row.sequence, row.at, row.encoded) == row.digest
-                ):
-                    return True
-            before = row.digest
+def _goes_on(connection: sqlite3.Connection, run: RunRow, previous: bytes, bad: int) -> bool:
+    """Whether from the record `bad` on there is a chunk that is what was written after the one before it."""
+    for chunk in _chunks(connection, run, bad):
+        if follows(previous, chunk):
+            return True
+        previous = chunk.digest
     return False
 
 
@@ -274,26 +269,20 @@ def _cut(
         runs = {run.run_id: run for run in all_runs(connection, path)}
         for damage in found:
             run = runs[damage.run_id]
-            if is_claimed(run, clock()):
+            if run.is_claimed(clock()):
                 raise LedgerFailed(
                     f"run {run.run_id} is being driven; repair it when it has ended",
                     path=path,
                     operation="write",
                     reason="claimed",
                 )
-            base = run_base(run.run)
-            kept = read_rows(connection, run.run, damage.sequence - 1, 1) if damage.sequence else []
-            head = kept[0].digest if kept else seed(run.run_id)
-            connection.execute(
-                "DELETE FROM records WHERE place >= ? AND place < ?", (base + damage.sequence, base + 2**32)
-            )
+            kept = connection.execute(
+                "SELECT digest FROM chunks WHERE run = ? AND first < ? ORDER BY first DESC LIMIT 1",
+                (run.run, damage.sequence),
+            ).fetchone()
+            (head,) = kept or (seed(run.run_id),)
+            connection.execute("DELETE FROM chunks WHERE run = ? AND first >= ?", (run.run, damage.sequence))
             connection.execute(
                 "UPDATE runs SET records = ?, head = ?, token = token + 1 WHERE run = ?",
                 (damage.sequence, head, run.run),
             )
-
-
-def _give_space_back(connection: sqlite3.Connection) -> None:
-    # It frees a page with each step, and only a script goes on stepping; the file gets shorter at the checkpoint.
-    connection.executescript("PRAGMA incremental_vacuum")
-    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()

@@ -85,6 +85,11 @@ class Lanes:
         return self._demultiplexer is not None
 
     @property
+    def only_lane(self) -> Lane | None:
+        """Its lane, if it has one and cannot have more."""
+        return self._lanes[0] if self._demultiplexer is None and self._lanes else None
+
+    @property
     def is_in_use(self) -> bool:
         """Whether somebody waits for an answer on a lane."""
         return any(lane.state == "leased" for lane in self._lanes)

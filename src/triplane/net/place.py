@@ -16,7 +16,10 @@ from .lane import Lane, Lease
 from .lanes import Lanes
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterable, Iterator, Sequence
+
+# If so many wait, what is alike is not looked for: it costs their number, at each arrival.
+_CROWD = 16
 
 
 @attrs.define(eq=False)
@@ -86,12 +89,47 @@ class Place:
         """The connections that take new work."""
         return [lanes for lanes in self.connections if lanes.connection.is_usable]
 
-    def views(self, live_heads: Collection[str], *, may_dial: bool) -> list[ConnectionView]:
-        """The usable connections, as the planner sees them.
+    def that_matter(self, usable: Sequence[Lanes], live_heads: Collection[str]) -> Sequence[Lanes]:
+        """Of the usable connections those that make a difference to who waits, in the same order.
+
+        The planner costs the number of lanes that it sees, and of a thousand connections most are as good as each other
+        or in use. Of those that are alike no more can be taken than there are waiters; a crowd sees all.
+
+        Args:
+            usable: The connections that take new work.
+            live_heads: See `views`.
+        """
+        count = len(self.queue)
+        if count > _CROWD:
+            return usable
+        heads = {each.head for each in self.queue if each.head is not None}
+        fingerprints = {each.fingerprint for each in self.queue if each.fingerprint is not None}
+        left = {"nothing": count, "live": count, "dead": count}
+        found = []
+        for lanes in usable:
+            lane = lanes.only_lane
+            state = None if lane is None else lane.state
+            if state == "leased":
+                continue
+            if lane is not None and state == "free":
+                caches = lane.caches
+                if caches not in heads and lane.warm_for not in fingerprints:
+                    alike = "nothing" if caches is None else "live" if caches in live_heads else "dead"
+                    if not left[alike]:
+                        continue
+                    left[alike] -= 1
+            found.append(lanes)
+        return found
+
+    def views(
+        self, shown: Iterable[Lanes], live_heads: Collection[str], *, may_dial: bool
+    ) -> list[ConnectionView]:
+        """Some connections as the planner sees them.
 
         Lanes in use are left out: nobody can be given one, and most of a thousand may be in use.
 
         Args:
+            shown: Which.
             live_heads: The responses that runs which have not ended continue from.
             may_dial: Whether a connection that is cut could be replaced now.
         """
@@ -112,5 +150,5 @@ class Place:
                 spare=lanes.spare,
                 may_be_cut=may_dial and not lanes.is_shared,
             )
-            for lanes in self.usable()
+            for lanes in shown
         ]

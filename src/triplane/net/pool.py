@@ -235,35 +235,38 @@ class Pool:
         if not place.queue:
             self._open_spares(place)
             return
-        usable = {lanes.connection.name: lanes for lanes in place.usable()}
+        usable = place.usable()
+        shown = place.that_matter(usable, self._live_heads)
         may_dial = trio.current_time() >= place.dial_not_before
         # A poisoned connection that has not finished closing still counts against the limit, and a retired one does
         # not: its replacement is opened first.
-        poisoned = sum(lanes.connection.state == "poisoned" for lanes in place.connections)
+        others = len(place.connections) - len(usable)
+        poisoned = others and sum(lanes.connection.state == "poisoned" for lanes in place.connections)
         limit = self._options.max_connections if may_dial else len(usable) + place.dialling
         # Read no further than lanes can be had: a queue of thousands must not cost its length at each arrival.
         waiters = (Waiter(each.ticket, each.head, each.fingerprint, each.near) for each in place.queue)
         actions = plan(
-            place.views(self._live_heads, may_dial=may_dial),
+            place.views(shown, self._live_heads, may_dial=may_dial),
             waiters,
             dialling=place.dialling,
-            max_connections=limit - poisoned,
+            max_connections=limit - poisoned - (len(usable) - len(shown)),
             closing=poisoned if may_dial else 0,
             lanes_per_dial=self._options.lanes_per_connection if place.has_lanes else 1,
         )
+        by_name = {lanes.connection.name: lanes for lanes in shown}
         for action in actions:
-            self._carry_out(place, action, usable)
+            self._carry_out(place, action, by_name)
         self._open_spares(place)
         place.hurry()
 
-    def _carry_out(self, place: Place, action: Action, usable: dict[str, Lanes]) -> None:
+    def _carry_out(self, place: Place, action: Action, shown: dict[str, Lanes]) -> None:
         if isinstance(action, Assign):
-            lane = next(lane for lanes in usable.values() for lane in lanes if lane.name == action.lane)
+            lane = next(lane for lanes in shown.values() for lane in lanes if lane.name == action.lane)
             self._assign(place, action.ticket, lane)
         elif isinstance(action, Open):
-            self._assign(place, action.ticket, usable[action.connection].open())
+            self._assign(place, action.ticket, shown[action.connection].open())
         elif isinstance(action, Cut):
-            usable[action.connection].connection.poison(
+            shown[action.connection].connection.poison(
                 ConnectionLost("an abandoned response was cut off: somebody else needs a connection")
             )
         else:

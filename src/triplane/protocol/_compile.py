@@ -173,7 +173,11 @@ def _leftover(
         taken: how many of its keys fields have taken, and ``type``.
         attributes: the field for each known key; None for ``type``.
     """
-    extra = {key: value for key, value in raw.items() if key not in attributes}
+    # Not a comprehension, which is a call: the padding of every delta comes here.
+    extra = {}
+    for key in raw:
+        if key not in attributes:
+            extra[key] = raw[key]
     if taken + len(extra) < len(raw):
         for key, name in attributes.items():
             if name is not None and key in raw and getattr(self, name) is None:
