@@ -80,15 +80,19 @@ async def test_its_tools_are_tools() -> None:
 
 
 async def test_options() -> None:
-    overrides: dict[str, Any] = {"t*": {"timeout": 5, "effect": "write"}, "text": {"on_error": "raise"}}
+    overrides: dict[str, Any] = {"t*": {"timeout": 5, "effect": "write"}, "text": {"needs_approval": True}}
     async with mcp.open_mcp(plain("paged"), overrides=overrides, max_output=100, timeout=7) as server:
         tools = by_name(server)
 
     assert 18 == len(tools), "the second page as well"
-    assert (5.0, "write", "raise", 100) == tuple(
-        getattr(tools["text"], option) for option in ("timeout", "effect", "on_error", "max_output")
+    assert (5.0, "write", True, 100) == tuple(
+        getattr(tools["text"], option) for option in ("timeout", "effect", "needs_approval", "max_output")
     )
-    assert (7.0, "idempotent", None) == (tools["much"].timeout, tools["much"].effect, tools["much"].on_error)
+    assert (7.0, "idempotent", False) == (
+        tools["much"].timeout,
+        tools["much"].effect,
+        tools["much"].needs_approval,
+    )
 
 
 async def test_what_is_asked_for_in_vain() -> None:
