@@ -306,7 +306,7 @@ async def test_what_is_closed_is_not_started_again(monkeypatch: pytest.MonkeyPat
             await until(lambda: observer.log)
 
     assert "ClosedResourceError: the MCP server 'plain' is closed" in observer.outcomes["c1"].output
-    assert [] == started()
+    await until(lambda: not started())
 
 
 async def test_a_deaf_server_does_not_hold_up_the_end() -> None:
@@ -347,7 +347,7 @@ async def test_a_cancellation_at_any_moment(milliseconds: int) -> None:
             tools = by_name(server)
             await run_all(call("text", "c1"), call("hang", "c2"), tools=[tools["text"], tools["hang"]])
 
-    assert [] == started()
+    await until(lambda: not started())
 
 
 async def test_opening_can_be_cancelled() -> None:
