@@ -80,15 +80,19 @@ async def test_its_tools_are_tools() -> None:
 
 
 async def test_options() -> None:
-    overrides: dict[str, Any] = {"t*": {"timeout": 5, "effect": "write"}, "text": {"on_error": "raise"}}
+    overrides: dict[str, Any] = {"t*": {"timeout": 5, "effect": "write"}, "text": {"needs_approval": True}}
     async with mcp.open_mcp(plain("paged"), overrides=overrides, max_output=100, timeout=7) as server:
         tools = by_name(server)
 
     assert 18 == len(tools), "the second page as well"
-    assert (5.0, "write", "raise", 100) == tuple(
-        getattr(tools["text"], option) for option in ("timeout", "effect", "on_error", "max_output")
+    assert (5.0, "write", True, 100) == tuple(
+        getattr(tools["text"], option) for option in ("timeout", "effect", "needs_approval", "max_output")
     )
-    assert (7.0, "idempotent", None) == (tools["much"].timeout, tools["much"].effect, tools["much"].on_error)
+    assert (7.0, "idempotent", False) == (
+        tools["much"].timeout,
+        tools["much"].effect,
+        tools["much"].needs_approval,
+    )
 
 
 async def test_what_is_asked_for_in_vain() -> None:
@@ -302,7 +306,7 @@ async def test_what_is_closed_is_not_started_again(monkeypatch: pytest.MonkeyPat
             await until(lambda: observer.log)
 
     assert "ClosedResourceError: the MCP server 'plain' is closed" in observer.outcomes["c1"].output
-    assert [] == started()
+    await until(lambda: not started())
 
 
 async def test_a_deaf_server_does_not_hold_up_the_end() -> None:
@@ -343,7 +347,7 @@ async def test_a_cancellation_at_any_moment(milliseconds: int) -> None:
             tools = by_name(server)
             await run_all(call("text", "c1"), call("hang", "c2"), tools=[tools["text"], tools["hang"]])
 
-    assert [] == started()
+    await until(lambda: not started())
 
 
 async def test_opening_can_be_cancelled() -> None:

@@ -67,7 +67,7 @@ async def open_mcp(
         allow: Which of its tools there are to be, by the server's names for them, or patterns of such (``"read_*"``).
             Default: all.
         deny: Which of those there are not to be.
-        overrides: Options for the tools whose names match a pattern: ``{"delete_*": {"timeout": 5}}``.
+        overrides: Options for the tools whose names match a pattern: ``{"delete_*": {"needs_approval": True}}``.
         mode: How a version of the protocol is agreed on: ``"auto"`` asks for the newest, and falls back on the handshake of
             older ones; ``"legacy"`` begins with that, for servers that take long over what they do not know.
         start_timeout: Seconds until it must have told its tools, at each start; above 0.
