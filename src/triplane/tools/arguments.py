@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, Any, Protocol, final
 
 import orjson
 from cattrs.errors import ClassValidationError, ForbiddenExtraKeysError
@@ -30,6 +30,23 @@ class InvalidArgumentsError(Exception):
     def __init__(self, lines: list[str]) -> None:
         super().__init__(lines)
         self.lines = lines
+
+
+class ReadsArguments(Protocol):
+    """What stands between the arguments that a model wrote and the code of a tool."""
+
+    @property
+    def context(self) -> str | None:
+        """The name of the argument that is to be the `ToolContext`, or None."""
+        ...
+
+    def structure(self, text: str, /) -> dict[str, Any]:
+        """What `text`, which should be a JSON object, says, as the producer takes it.
+
+        Raises:
+            InvalidArgumentsError: It does not fit.
+        """
+        ...
 
 
 @final

@@ -6,14 +6,14 @@ import functools
 import inspect
 import re
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, Unpack, overload
 
 import attrs
 
 from triplane.core.errors import ConfigError
 from triplane.core.outcome import CallKind, EffectClass
 
-from .arguments import Arguments
+from .arguments import Arguments, ReadsArguments
 from .kinds import Awaiting, Producer, is_generator, producer_of
 from .options import ErrorText, NeedsApproval, OnError, Siblings, ToolOptions, checked
 from .schema import build_schema, first_paragraph, given_schema
@@ -28,23 +28,6 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
-
-
-class ReadsArguments(Protocol):
-    """Turns what a call says into what a producer takes."""
-
-    @property
-    def context(self) -> str | None:
-        """The name under which the producer wants the `ToolContext`, or None."""
-        ...
-
-    def structure(self, text: str, /) -> dict[str, Any]:
-        """The producer's arguments, without the context: new ones each time.
-
-        Raises:
-            InvalidArgumentsError: They do not fit.
-        """
-        ...
 
 
 @attrs.frozen

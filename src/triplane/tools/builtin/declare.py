@@ -19,8 +19,8 @@ from triplane.tools.tool import Tool
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from triplane.tools.arguments import ReadsArguments
     from triplane.tools.kinds import Producer
-    from triplane.tools.tool import ReadsArguments
 
 T = TypeVar("T")
 
