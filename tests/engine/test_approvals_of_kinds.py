@@ -158,6 +158,7 @@ async def test_a_run_is_parked_while_another_call_is_out(bench: Any, autojump_cl
         with pytest.raises(triplane.ApprovalRequired) as caught:
             await b.engine.run(agent, "ASYNC order {}\nCALL pay {}")
         assert ["ordered"] == done
+        assert [("order", "ok")] == [(each.tool, each.outcome) for each in caught.value.receipt.effects]
         (asked,) = caught.value.approvals
         result = await b.engine.resume(caught.value.run_id, agent, approve=[asked.call_id])
 

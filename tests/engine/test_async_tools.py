@@ -365,6 +365,31 @@ async def test_an_incomplete_response_is_not_the_last_while_some_are_out(autojum
     assert ("completed", [("call_1", "here is tea")]) == (result.status, outputs(requests[2]))
 
 
+async def test_a_fork_leaves_the_call_to_the_run_that_made_it(autojump_clock: Any) -> None:
+    slow = Slow(30)
+
+    async def play(peer: Played) -> None:
+        while True:
+            request = await peer.request()
+            has_output = any(item["type"].endswith("_output") for item in request["input"])
+            if "call_1" not in str(request["input"]) and not request.get("previous_response_id"):
+                await peer.answer("r1", order(), message("Ordered."))
+            else:
+                await peer.answer(
+                    f"r2_{peer.number}", message("It came." if has_output else "I cannot know.")
+                )
+
+    async with open_stage(play) as stage:
+        async with stage.engine.open_run(slow.agent(), "Go.") as running:
+            await trio.sleep(10)
+            async with running.fork("Has it come?") as fork:
+                forked = await fork.wait()
+            result = await running.wait()
+
+    assert ("I cannot know.", "It came.") == (forked.text, result.text)
+    assert [("began", "tea"), ("ended", "tea")] == slow.log
+
+
 @pytest.mark.parametrize("effect", ["write", "read"])
 async def test_resuming_from_every_record(effect: Any, autojump_clock: Any) -> None:
     """Whoever dies with a call that is out: the output is delivered once, by whoever goes on."""

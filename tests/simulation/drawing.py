@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
     from .scenario import Fault, Lines, NetworkFault
 
-_TOOLS = ("look", "look", "write", "write", "put", "fail", "hang", "cut", "large", "nothing", "risk")
+_TOOLS = ("look", "look", "write", "write", "put", "fail", "hang", "cut", "large", "nothing", "risk", "order")
 
 
 def draw(seed: int) -> Scenario:
@@ -136,6 +136,8 @@ def _call(rng: Random, child: str, *, depth: int) -> str:
     arguments = (
         rng.choice(('{"number": 1', "{}")) if rng.random() < 0.03 else f'{{"number": {rng.randint(0, 9)}}}'
     )
+    if tool == "order" and depth < 9:
+        return f"ASYNC order {arguments}"
     return (
         f"APPROVE dice {tool} {arguments}"
         if tool == "risk" and depth == 0 and rng.random() < 0.2

@@ -1,7 +1,8 @@
 """What must hold after every step? The list, and the exception for what does not.
 
 1.  *at most once*: a call's effect happens once; an idempotent one again only with the same key.
-2.  *one output*: in a conversation that the server is sent, every call has exactly one output, the one in the log.
+2.  *one output*: in a conversation that the server is sent, every call has exactly one output, the one in the log; a
+    call that is async has it once the run is completed.
 3.  *known call*: no output is sent for a call that is not in the conversation.
 4.  *sockets*: every connection that was opened is closed at the end, at both its ends.
 5.  *busy lane*: no request is sent on a lane that still owes an answer, by the server's frames and by the logs.

@@ -137,7 +137,8 @@ class RunSide:
                 self._asks(record, body)
             case ToolStarted():
                 call_id = body.call_id
-                pending = [call.call_id for call in self.shadow.calls.pending]
+                book = self.shadow.calls
+                pending = [call.call_id for call in (*book.pending, *book.outstanding)]
                 may_repeat = call_id not in self.started or body.effect == "idempotent"
                 require("at most once", may_repeat, f"{call_id} starts again")
                 require("known call", call_id in pending, f"{call_id} starts, and {pending} wait")
@@ -256,6 +257,8 @@ class RunSide:
         """Nothing has changed, and the end is told."""
         is_parked = self.shadow.status == "parked"
         require("ended", self.shadow.is_over or is_parked, f"the log of {self.label} has no end")
+        out = self.shadow.calls.outstanding if self.shadow.status == "completed" else []
+        require("one output", not out, f"{self.label} is completed, and {out} are out")
         require("append only", self.log.is_as_appended(), f"records of {self.label} have changed")
         if self.driver is not None:
             same = self.driver._reducer.canonical() == self.shadow.canonical()

@@ -105,7 +105,15 @@ async def risk(number: int, context: triplane.ToolContext) -> str:
     return f"risked {number}"
 
 
-TOOLS = (look, write, put, fail, hang, cut, large, risk)
+@triplane.tool(async_=True, timeout=40)
+async def order(number: int, context: triplane.ToolContext) -> str:
+    """Do something that the model does not wait for."""
+    HERE.get().effect(context)
+    await trio.sleep(number * 3)
+    return f"ordered {number}"
+
+
+TOOLS = (look, write, put, fail, hang, cut, large, risk, order)
 HELPER = triplane.Agent("m", "Help.", TOOLS, name="helper")
 AGENT = triplane.Agent("m", "Work.", (*TOOLS, HELPER.as_tool()))
 STORING = attrs.evolve(AGENT, store=True)
@@ -248,6 +256,9 @@ async def _lane(world: World, label: str, job: Lane) -> None:
 
 def expected_text(lines: Lines, state: RunState) -> str | None:
     """What a completed run must say, if that can be told from its program and its outcomes."""
+    if any(line.startswith("ASYNC") for line in lines):
+        # The last word is about whatever came last.
+        return None
     last = max((place for place, line in enumerate(lines) if "CALL" in line.split(" ")), default=-1)
     tail = [line for line in lines[last + 1 :] if line.startswith("SAY ")]
     if len(tail) == 1:

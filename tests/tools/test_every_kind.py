@@ -268,7 +268,8 @@ class Scene:
 
     def group(self) -> int:
         path = Path(self.folder, "group")
-        return int(path.read_text()) if path.exists() else 0
+        # There is nothing in it for a moment.
+        return int((path.exists() and path.read_text()) or 0)
 
 
 @pytest.fixture

@@ -312,11 +312,12 @@ class Driver:
         self._record(RunParked(tuple(asked.call_id for asked in self._reducer.approvals.open)))
         self.forking.changed()
         await self._feed.log.durable()
-        if not self._waits_for_decisions and (error := self.approval_required()) is not None:
-            # What its model does not wait for finishes as well as what it does.
+        if not self._waits_for_decisions:
+            # What the model does not wait for finishes first, as did what it waits for.
             await self._calls.drain()
             self._calls.check()
-            raise error
+            if (error := self.approval_required()) is not None:
+                raise error
         await self._approvals.decided()
 
     def _has_news(self) -> bool:
