@@ -196,3 +196,31 @@ def test_async_tools_cannot_ask() -> None:
 
     with pytest.raises(triplane.ConfigError, match="the run waits for the person who approves"):
         triplane.tool(async_=True, needs_approval=True)(f)
+
+
+async def test_an_agent_that_the_server_calls_async_is_told_no(bench: Any, autojump_clock: Any) -> None:
+    """What it asks would be asked while the run ends; so it is told that it may not, and the run does not wait for ever."""
+    done: list[str] = []
+
+    @triplane.tool(needs_approval=True)
+    async def pay() -> str:
+        """Pay."""
+        done.append("pay")
+        return "paid"
+
+    @triplane.tool(async_=True)
+    async def other() -> str:
+        """Something that has calls in the background."""
+        return "other"
+
+    for more in ([], [other]):
+        child = triplane.Agent("m", tools=[pay], name="clerk")
+        agent = triplane.Agent("m", tools=[child.as_tool(), *more])
+        async with bench() as b:
+            with trio.fail_after(60):
+                result = await b.engine.run(agent, 'ASYNC clerk {"question": "CALL pay {}"}\nSAY 1 done')
+
+        assert "completed" == result.status
+        assert {"clerk": "ok"} == outcomes(result)
+        assert "nobody is asked about a call that is async" in result.tool_calls[0].outcome.output
+    assert [] == done

@@ -10,6 +10,7 @@ import attrs
 from triplane.core.errors import LimitReached, Receipt, RunFailed
 from triplane.core.outcome import ToolOutcome
 from triplane.core.records import (
+    ApprovalGiven,
     LateResultDropped,
     ToolFinished,
     ToolProgress,
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     import trio
 
     from triplane.core.outcome import ToolCall
-    from triplane.core.records import ApprovalAsked, ApprovalGiven, Body, FramesReceived
+    from triplane.core.records import ApprovalAsked, Body, FramesReceived
     from triplane.core.reducer import RunReducer
     from triplane.core.store import ClaimedLog
     from triplane.tools import AgentRunner, Progress, Tool, Vault, Workbench
@@ -284,6 +285,9 @@ class ToolCalls:
             What was decided; None if something is open. Then the call is over without an outcome, and is made again
             once that is decided.
         """
+        if call.is_async:
+            # The run would not wait with it, so nothing would be asked before it ended.
+            return [ApprovalGiven(each.call_id, approved=False, reason=_NOBODY_ASKED) for each in questions]
         book = self._run.approvals
         for question in questions:
             if question.call_id not in book.asked:
