@@ -248,7 +248,8 @@ async def _lane(world: World, label: str, job: Lane) -> None:
 
 def expected_text(lines: Lines, state: RunState) -> str | None:
     """What a completed run must say, if that can be told from its program and its outcomes."""
-    last = max((place for place, line in enumerate(lines) if "CALL" in line.split(" ")), default=-1)
+    asks = [place for place, line in enumerate(lines) if {"CALL", "APPROVE"} & set(line.split(" "))]
+    last = max(asks, default=-1)
     tail = [line for line in lines[last + 1 :] if line.startswith("SAY ")]
     if len(tail) == 1:
         _, count, text = tail[0].split(" ", 2)
