@@ -259,7 +259,8 @@ def expected_text(lines: Lines, state: RunState) -> str | None:
     if any(line.startswith("ASYNC") for line in lines):
         # The last word is about whatever came last.
         return None
-    last = max((place for place, line in enumerate(lines) if "CALL" in line.split(" ")), default=-1)
+    asks = [place for place, line in enumerate(lines) if {"CALL", "APPROVE"} & set(line.split(" "))]
+    last = max(asks, default=-1)
     tail = [line for line in lines[last + 1 :] if line.startswith("SAY ")]
     if len(tail) == 1:
         _, count, text = tail[0].split(" ", 2)
