@@ -63,6 +63,7 @@ def call(number, params):
     elif name == "refuse":
         send(id=number, error={"code": -32602, "message": f"no {os.environ.get('TOKEN')}"})
     elif name == "late":
+        print("called", file=sys.stderr, flush=True)
         late.add(number)
     elif name == "much":
         answer(number, LINE * 163_840)

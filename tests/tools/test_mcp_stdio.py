@@ -159,18 +159,13 @@ async def test_a_cancelled_call_costs_nobody_else() -> None:
     async with mcp.open_mcp(plain()) as server:
         tools = by_name(server)
         async with trio.open_nursery() as nursery:
-            with trio.CancelScope() as scope:
-                nursery.start_soon(run_one, tools["text"])
-                nursery.start_soon(cancel_soon, scope)
-                await run_one(tools["late"], observer)
+            nursery.start_soon(run_one, tools["late"], observer)
+            await until(lambda: "called" in server.stderr)
+            assert "fine" == (await run_one(tools["text"])).output, "meanwhile"
+            nursery.cancel_scope.cancel()
         assert "cancelled" == observer.outcomes["c1"].kind
         await until(lambda: "cancelled" in server.stderr)
         assert "fine" == (await run_one(tools["text"])).output
-
-
-async def cancel_soon(scope: trio.CancelScope) -> None:
-    await trio.sleep(0.05)
-    scope.cancel()
 
 
 async def test_calls_from_everywhere() -> None:
