@@ -6,6 +6,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,9 @@ import trio
 import triplane
 from triplane.core.errors import ConfigError, LedgerFailed
 from triplane.core.records import FramesReceived, InputAdded, RunEnded, RunStarted
-from triplane.ledger import owner, sqlite_log, upkeep
+from triplane.ledger import owner, sqlite_log, sqlite_writer, upkeep
 from triplane.ledger.export import as_atif, as_input, as_line
+from triplane.ledger.sqlite_trouble import transaction
 
 STARTED = RunStarted("run_1", "agent", "model", "f", ({"role": "user", "content": "hello"},))
 
@@ -190,6 +192,42 @@ async def test_other_processes_that_hold_the_file_are_waited_for_and_then_named(
         log.append(RunEnded("completed"))
         await log.durable()
         assert 2 == len(await log.read(-1))
+
+
+@pytest.mark.parametrize("begun", [False, True])
+async def test_a_commit_that_fails_and_is_there_all_the_same(
+    path: Path, monkeypatch: pytest.MonkeyPatch, begun
+) -> None:
+    """As when the flush fails, the last thing that it does: whoever opens the file anew finds the records."""
+
+    @contextmanager
+    def failing(connection, kind):
+        with transaction(connection, kind):
+            yield
+        error = sqlite3.OperationalError("disk I/O error")
+        error.sqlite_errorcode = sqlite3.SQLITE_IOERR
+        raise error
+
+    async with triplane.open_ledger(path) as ledger:
+        log = ledger.create("run_1")
+        if begun:
+            log.append(STARTED)
+            await log.durable()
+        with monkeypatch.context() as patch:
+            patch.setattr(sqlite_writer, "transaction", failing)
+            log.append(InputAdded(({"n": 1},)))
+            with pytest.raises(LedgerFailed) as caught:
+                await log.durable()
+            assert "io" == caught.value.reason
+        log.append(RunEnded("completed"))
+        await log.durable()
+        log.release()
+        await log.durable()
+    async with triplane.open_ledger(path) as ledger:
+        assert [] == await upkeep.check(ledger)
+        bodies = [record.body for record in await (await ledger.open("run_1")).read(-1)]
+
+    assert [STARTED] * begun + [InputAdded(({"n": 1},)), RunEnded("completed")] == bodies
 
 
 async def test_a_log_that_is_written_leaves_memory(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

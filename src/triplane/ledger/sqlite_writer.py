@@ -29,7 +29,7 @@ from .sqlite_file import open_file
 from .sqlite_trouble import transaction, trouble
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from .sqlite_file import Sync
 
@@ -98,6 +98,7 @@ class Outcome:
 class _Done:
     """What one transaction has done, to be noted once it is committed."""
 
+    entries: int
     last: dict[Claim, Chunk] = attrs.field(factory=dict)
     lost: dict[Claim, LedgerFailed] = attrs.field(factory=dict)
     runs: dict[Claim, int] = attrs.field(factory=dict)
@@ -146,6 +147,8 @@ class Writer:
         self._taken = 0
         self._written = 0
         self._unwritten: list[Entry] = []
+        # A group whose commit was begun and is not known to have come to its end.
+        self._in_doubt: _Done | None = None
         self._claims: dict[Claim, None] = {}
         # Claims are fresh when they are taken; the first to be renewed are a third of their time old.
         self._renewed = time.monotonic()
@@ -237,17 +240,24 @@ class Writer:
 
     def _attempt(self) -> bool:
         """Write one group. Returns whether that went well."""
-        group = self._unwritten
-        more = min(len(self.entries), _GROUP - len(group))
-        group += [self.entries.popleft() for _ in range(more)]
+        more = max(0, min(len(self.entries), _GROUP - len(self._unwritten)))
+        self._unwritten += [self.entries.popleft() for _ in range(more)]
         self._taken += more
         try:
             with trouble(self.path, "write"):
-                done = self._write(self.connection(), group)
+                connection = self.connection()
+                if self._in_doubt is not None and _is_there(connection, self._in_doubt):
+                    self._note(self._in_doubt)
+                self._in_doubt = None
+                self._note(self._write(connection, self._unwritten))
         except TriplaneError as failure:
             self.give_up_connection()
             self._tell(Outcome(self._taken, self._written, failure=failure))
             return False
+        return True
+
+    def _note(self, done: _Done) -> None:
+        """Take note of what is in the file now, and tell."""
         for claim, chunk in done.last.items():
             claim.run = done.runs[claim]
             claim.head = chunk.digest
@@ -256,14 +266,14 @@ class Writer:
             self._claims.pop(claim, None)
         for claim in done.lost:
             claim.is_lost = True
-        self._written += len(group)
-        self._unwritten = []
+        self._written += done.entries
+        del self._unwritten[: done.entries]
+        self._in_doubt = None
         records = {claim: claim.records for claim in done.last}
         self._tell(Outcome(self._taken, self._written, records, done.lost, tuple(done.over)))
-        return True
 
-    def _write(self, connection: sqlite3.Connection, group: Iterable[Entry]) -> _Done:
-        done = _Done()
+    def _write(self, connection: sqlite3.Connection, group: Sequence[Entry]) -> _Done:
+        done = _Done(len(group))
         appended: defaultdict[Claim, list[bytes]] = defaultdict(list)
         for claim, record in group:
             if record is None:
@@ -285,6 +295,7 @@ class Writer:
                 run_number = done.runs.get(claim, claim.run)
                 if run_number is not None:
                     _give_back(connection, run_number, claim.token)
+            self._in_doubt = done
         return done
 
     def _advance(self, connection: sqlite3.Connection, chunks: dict[Claim, list[Chunk]], done: _Done) -> None:
@@ -392,6 +403,18 @@ def _in_batches(
     for start in range(0, len(values), width * _AT_ONCE):
         some = values[start : start + width * _AT_ONCE]
         yield connection.execute(_statement(statement, width, len(some) // width), some)
+
+
+def _is_there(connection: sqlite3.Connection, done: _Done) -> bool:
+    """Whether a group is in the file although its commit has failed.
+
+    If what fails is the last thing that it does, the flush, then whoever opens the file anew finds the group whole.
+    """
+    for claim, chunk in done.last.items():
+        found = connection.execute("SELECT head FROM runs WHERE run = ?", (done.runs[claim],)).fetchone()
+        # All of it or nothing.
+        return bool(found == (chunk.digest,))
+    return False
 
 
 def _give_back(connection: sqlite3.Connection, run: int, token: int) -> None:
