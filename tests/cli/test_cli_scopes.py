@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from contextlib import contextmanager
 
 import pytest
 import trio
@@ -56,12 +57,22 @@ async def test_a_service_that_breaks_ends_the_block() -> None:
             await trio.sleep_forever()
 
 
+@contextmanager
+def heeded(number):
+    """Under nohup the suite is started with SIGHUP ignored, and what is ignored stays so."""
+    before = signal.signal(number, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(number, before)
+
+
 @pytest.mark.parametrize(
     ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
 )
 async def test_a_signal_ends_the_work_and_its_cleanup_runs(number, status) -> None:
     log = []
-    with interruptible() as interruption:
+    with heeded(number), interruptible() as interruption:
         with interruption.scope:
             try:
                 signal.raise_signal(number)

@@ -62,7 +62,7 @@ class Collected:
 
 
 @pytest.mark.parametrize("key", [CANARY, CANARY + "-which-is-wrong"], ids=["right key", "wrong key"])
-async def test_no_secret_is_in_anything_that_is_left(autojump_clock, tmp_path, caplog, key) -> None:
+async def test_no_secret_is_in_anything_that_is_left(tmp_path, caplog, key) -> None:
     caplog.set_level(0)
     left = Collected()
     faults = [ErrorEvent(3, nth=3, status=400, code="invalid_prompt")]

@@ -396,7 +396,13 @@ def test_any_event_round_trips_or_is_refused(kind: str, rest: dict[str, Any]) ->
 
 @given(st.binary(max_size=40) | st.text(max_size=40))
 def test_noise_is_refused(data: str | bytes) -> None:
-    assert read(data) in {"invalid_json", "invalid_unicode", "not_an_object", "missing_type"}
+    event = read(data)
+
+    if isinstance(event, str):
+        assert event in {"invalid_json", "invalid_unicode", "not_an_object", "missing_type"}
+    else:
+        # By a rare chance it is none.
+        assert isinstance(orjson.loads(data)["type"], str)
 
 
 # --- what is refused
