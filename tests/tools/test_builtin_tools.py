@@ -180,6 +180,20 @@ class TestComputer:
         (answer,) = answers_of([(one, outcome)])
         assert self.CHECKS == answer["acknowledged_safety_checks"]
 
+    @pytest.mark.parametrize("said", ["no", 1, object()])
+    async def test_only_true_acknowledges(self, said: Any) -> None:
+        one = self.called(pending_safety_checks=self.CHECKS)
+        with pytest.raises(ToolFailedError, match="warnings that nobody has acknowledged"):
+            await run_one(computer_tool(self.click, acknowledge=lambda check: said), one=one)
+
+    def test_an_async_function_acknowledges_nothing(self) -> None:
+        async def ask(check: Any) -> bool:
+            await trio.lowlevel.checkpoint()
+            return False
+
+        with pytest.raises(ConfigError, match="give a function .not an async one"):
+            computer_tool(self.click, acknowledge=ask)  # type: ignore[arg-type]
+
     async def test_reported_failures(self) -> None:
         async def nothing(actions: Any, context: ToolContext) -> Any:
             await trio.lowlevel.checkpoint()

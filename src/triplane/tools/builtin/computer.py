@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Unpack, final
 
@@ -70,8 +71,8 @@ def computer_tool(
 
     Args:
         handler: Uses the computer.
-        acknowledge: Whether a safety check, with its ``code`` and ``message``, is no reason to stop. Called in Trio's
-            thread, so it must be quick. Default: it is one.
+        acknowledge: Whether a safety check, with its ``code`` and ``message``, is no reason to stop; only True says so. Called
+            in Trio's thread, so it must be quick and no async function. Default: it is one.
         display: Width and height in pixels, for models that take the preview's tool ``computer_use_preview``.
         environment: What kind of computer it is, for the same.
         options: See `ToolOptions`. The default of `on_error` is ``"raise"``.
@@ -90,8 +91,10 @@ def computer_tool(
             "display_height": height,
             "environment": environment,
         }
-    if acknowledge is not None and not callable(acknowledge):
-        raise ConfigError(f"acknowledge= of tool 'computer' is {acknowledge!r}; give a function")
+    if acknowledge is not None and (not callable(acknowledge) or inspect.iscoroutinefunction(acknowledge)):
+        raise ConfigError(
+            f"acknowledge= of tool 'computer' is {acknowledge!r}; give a function (not an async one) of a safety check"
+        )
     options.setdefault("on_error", "raise")
     reads = ReadsAction("computer_call", None, '{"actions": [{"type": …}, …]}', _whole)
     producer = UsesComputer(checked_handler("computer", handler), acknowledge)
@@ -114,7 +117,9 @@ class UsesComputer:
         """See `Producer`."""
         call: ComputerCall = arguments[ACTION]
         checks = call.pending_safety_checks or ()
-        unsafe = [check for check in checks if self.acknowledge is None or not self.acknowledge(check)]
+        unsafe = [
+            check for check in checks if self.acknowledge is None or self.acknowledge(check) is not True
+        ]
         if unsafe:
             raise SafetyCheckError(unsafe)
         actions = call.actions or (() if call.action is None else (call.action,))
