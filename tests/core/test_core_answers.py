@@ -79,11 +79,13 @@ def test_what_goes_back_with_an_answer() -> None:
     ("outcome", "output"),
     [
         (ToolOutcome("ok", "a b", content=CONTENT["shell_call"]), list(CONTENT["shell_call"])),
-        # A handler that says one thing for all.
-        (
-            ToolOutcome("ok", "a"),
-            [shell_entry("a", "", 0), shell_entry("", "The command was not run: the call had ended before.", 126)],
-        ),
+        # Nothing is known of any of them.
+        (ToolOutcome("ok", "a"), [shell_entry("", "a", 126)] * 2),
+        (ToolOutcome("interrupted", "perhaps"), [shell_entry("", "perhaps", 126)] * 2),
+        (ToolOutcome("failed", "broken"), [shell_entry("", "broken", 126)] * 2),
+        (ToolOutcome("timed_out", "late"), [shell_entry("", "late", None)] * 2),
+        # A handler that returns an empty list.
+        (ToolOutcome("ok", ""), [shell_entry("", "The command was not run: the call had ended before.", 126)] * 2),
         (
             ToolOutcome("timed_out", "late", content=(shell_entry("a", "", None),)),
             [
@@ -91,10 +93,7 @@ def test_what_goes_back_with_an_answer() -> None:
                 shell_entry("", "The command was not run: the call had ended before.", None),
             ],
         ),
-        (
-            ToolOutcome("denied", "no"),
-            [shell_entry("", "no", 126), shell_entry("", "The command was not run: the call had ended before.", 126)],
-        ),
+        (ToolOutcome("denied", "no"), [shell_entry("", "no", 126)] * 2),
     ],
 )  # fmt: skip
 def test_a_shell_call_has_an_entry_for_each_command(outcome: ToolOutcome, output: Any) -> None:

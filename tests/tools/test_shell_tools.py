@@ -68,6 +68,36 @@ async def test_a_command_that_is_late_ends_the_call(tmp_path: Path, monkeypatch:
     ] == output
 
 
+@pytest.mark.parametrize("milliseconds", [0, -1])
+async def test_a_time_that_is_none_is_no_limit(milliseconds: int, tmp_path: Path) -> None:
+    _, output = await run_shell(shell_tool(tmp_path), shell_call("echo a", timeout_ms=milliseconds))
+    _, entry = await run_shell(local_shell_tool(tmp_path), local_call("echo", "a", timeout_ms=milliseconds))
+
+    assert [shell_entry("a\n", "", 0)] == output
+    assert shell_entry("a\n", "", 0) == entry
+
+
+async def test_a_handler_that_says_nothing() -> None:
+    async def silent(action: ShellAction, context: Any) -> list[CommandOutput]:
+        await trio.lowlevel.checkpoint()
+        return []
+
+    _, output = await run_shell(shell_tool(handler=silent), shell_call("x", "y"))
+
+    assert [shell_entry("", "The command was not run: the call had ended before.", 126)] * 2 == output
+
+
+async def test_a_handler_that_says_something_wrong() -> None:
+    async def wrong(action: ShellAction, context: Any) -> list[Any]:
+        await trio.lowlevel.checkpoint()
+        return [CommandOutput("a"), 3]
+
+    outcome, output = await run_shell(shell_tool(handler=wrong), shell_call("x", "y"))
+
+    assert "it returned a int; return a CommandOutput" in outcome.output
+    assert [shell_entry("", outcome.output, 126)] * 2 == output
+
+
 async def test_what_was_done_is_told_of_a_cancelled_call(tmp_path: Path) -> None:
     go = tmp_path / "go"
     one = shell_call("echo done", f"echo half; touch {go}; exec sleep 60", timeout_ms=3_600_000)

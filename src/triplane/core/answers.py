@@ -61,7 +61,7 @@ def _said(call: ToolCall, outcome: ToolOutcome) -> Item:
 
 
 def _shell(call: ToolCall, outcome: ToolOutcome) -> Item:
-    """One entry for each command; those that there is none for were not run."""
+    """One entry for each command. Behind those that there are the commands were not run."""
     action = _action(call)
     commands = action.get("commands")
     count = max(1, len(commands)) if isinstance(commands, list) else 1
@@ -79,12 +79,10 @@ def _local_shell(call: ToolCall, outcome: ToolOutcome) -> Item:
 
 def _entries(outcome: ToolOutcome, count: int) -> list[Mapping[str, Any]]:
     entries = list(outcome.content or ())[:count]
-    if not entries and outcome.succeeded:
-        entries.append(shell_entry(outcome.output, "", 0))
+    # Where nothing is known of any command, none is said to have been run, or not to have been.
+    words = _NOT_REACHED if entries else outcome.output or _NOT_REACHED
     exit_code = None if outcome.kind == "timed_out" else NOT_RUN
-    while len(entries) < count:
-        entries.append(shell_entry("", _NOT_REACHED if entries else outcome.output, exit_code))
-    return entries
+    return entries + [shell_entry("", words, exit_code)] * (count - len(entries))
 
 
 def _patch(call: ToolCall, outcome: ToolOutcome) -> Item:

@@ -205,5 +205,7 @@ def _refuse(production: Production, why: str) -> None:
 
 
 def _deadline(timeout_ms: int | None) -> float:
-    """By when all commands of a call are to have ended, as the model wishes."""
-    return trio.current_time() + timeout_ms / 1000 if timeout_ms else float("inf")
+    """By when all commands of a call are to have ended, as the model wishes. What is no time is no wish."""
+    if timeout_ms is None or timeout_ms <= 0:
+        return float("inf")
+    return trio.current_time() + timeout_ms / 1000

@@ -215,13 +215,14 @@ class HandlesLocalShell:
         _take([await self.handler(arguments[ACTION], production.context)], production, None)
 
 
-def _take(results: Sequence[object], production: Production, limit: int | None) -> None:
+def _take(results: Sequence[Any], production: Production, limit: int | None) -> None:
     """Put what commands did into the answer to their call, within its limits."""
+    for result in results:  # before any is taken: those behind the wrong one would be told to be not run
+        if not isinstance(result, CommandOutput):
+            raise WrongPieceError(f"it returned a {type(result).__name__}; return a CommandOutput")
     budget, output = Budget.of(production, limit), production.output
     output.write("")
     for place, result in enumerate(results):
-        if not isinstance(result, CommandOutput):
-            raise WrongPieceError(f"it returned a {type(result).__name__}; return a CommandOutput")
         sinks = budget.sinks(len(results) - place)
         for sink, text in zip(sinks, (result.stdout, result.stderr), strict=True):
             output.write(text)
