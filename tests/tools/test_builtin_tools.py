@@ -475,6 +475,13 @@ class TestSearch:
 
         assert outcome.kind == kind
 
+    @pytest.mark.parametrize("said", [{"query": "\ud800"}, {"query": float("inf")}])
+    async def test_arguments_that_are_no_json(self, said: Any) -> None:
+        outcome, answer = await self.search([find_mail], said)
+
+        assert ("failed", "invalid_arguments") == (outcome.kind, outcome.reason)
+        assert "incomplete" == answer["status"]
+
     def test_what_makes_no_sense(self) -> None:
         deferred = tool(name="later", defer_loading=True)(find.function)
         for made, words in [

@@ -114,7 +114,10 @@ class ReadsObject:
 
     def structure(self, text: str) -> dict[str, Any]:
         """See `ReadsArguments`."""
-        said = orjson.loads(text)
+        try:
+            said = orjson.loads(text)
+        except orjson.JSONDecodeError as error:
+            raise InvalidArgumentsError([f"not valid JSON: {error}"]) from None
         if isinstance(said, str):  # some servers write it as they write the arguments of functions
             try:
                 said = orjson.loads(said)
