@@ -161,6 +161,25 @@ async def test_endless_output_is_stopped(tmp_path: Path) -> None:
     assert "not run" in output[1]["stderr"]
 
 
+async def test_commands_that_cannot_be_started(tmp_path: Path) -> None:
+    (tmp_path / "f").touch()
+    one = shell_call("echo a", f": {'x' * 200_000}", "echo b")
+    outcome, output = await run_shell(shell_tool(tmp_path), one)
+    _, no_directory = await run_shell(local_shell_tool(tmp_path), local_call("ls", working_directory="f"))
+    _, no_variable = await run_shell(local_shell_tool(tmp_path), local_call("ls", env={"A=B": "c"}))
+
+    assert ["a\n", "", "b\n"] == [entry["stdout"] for entry in output]
+    assert outcome.succeeded
+    for entry, words in (
+        (output[1], "too long"),
+        (no_directory, "Not a directory"),
+        (no_variable, "variable"),
+    ):
+        assert {"type": "exit", "exit_code": 126} == entry["outcome"]
+        assert "it could not be started: " in entry["stderr"]
+        assert words in entry["stderr"]
+
+
 async def test_only_what_is_allowed(tmp_path: Path) -> None:
     one = shell_call("echo yes", "cat /etc/passwd", "echo a | cat", "echo b")
     _, output = await run_shell(shell_tool(tmp_path, commands=["echo"]), one)

@@ -162,6 +162,7 @@ class _OneCommand:
     async def run(self, production: Production, stdout: Sink, stderr: Sink, budget: Budget) -> None:
         output = production.output
         status: int | None = None
+        refusal = ""
         scope = trio.CancelScope(deadline=self.deadline)
         try:
             with scope:
@@ -174,19 +175,23 @@ class _OneCommand:
                         cwd=self.where,
                         env=self.environment,
                     )
+                except (OSError, ValueError) as error:
+                    refusal = f"it could not be started: {error}"
                 finally:
                     call_deadline.reset(token)
         finally:
-            # Without a status it was killed: for its time, for what it wrote, or because nobody wants the call.
+            # Started and without a status, it was killed: for its time, what it wrote, or as nobody wants the call.
             note = ""
             exit_code: int | None
             if status is not None:
                 exit_code = status if status >= 0 else 128 - status
+            elif refusal:
+                exit_code, note = NOT_RUN, refusal
             elif trio.current_time() >= min(self.deadline, production.context.deadline):
                 exit_code, note = None, "[timed out]"
             else:
                 exit_code, note = _KILLED, "[killed: the call was cancelled]"
-            if output.is_full:
+            if output.is_full and not refusal:
                 exit_code, note = _KILLED, f"[killed: more than {output.enough:,} bytes of output]"
             words = note or (f"[exit status {exit_code}]" if exit_code else "")
             if words and not output.is_full:
