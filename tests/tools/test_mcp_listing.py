@@ -172,6 +172,50 @@ def test_where_the_schema_is_none_the_server_judges(schema: Any) -> None:
     assert {"a": "b"} == JsonArguments(schema).structure('{"a": "b"}')
 
 
+NEVER: dict[str, Any] = {"type": "string", "pattern": "^never$"}
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"properties": {"a": NEVER}},
+        {"properties": {"a": {"$schema": DIALECT, **NEVER}}},
+        {"properties": {"a": {"$ref": "#/$defs/x"}}, "$defs": {"x": {"allOf": [{"anyOf": [NEVER]}]}}},
+        {"properties": {"a": {"$ref": "#/anything"}}, "anything": NEVER},
+        {"properties": {"a": {"$ref": "#/properties"}, "pattern": "^never$"}},
+        {"properties": {"a": {"$ref": "#/properties/a/default", "default": NEVER}}},
+        {"propertyNames": {"pattern": "^never$"}},
+        {"patternProperties": {"^a$": False}},
+        {"patternProperties": {"^a$": True}, "additionalProperties": False},
+        {"allOf": [{"patternProperties": {"^a$": True}}], "unevaluatedProperties": False},
+        {"properties": {"patternProperties": {}, "a": {}}, "additionalProperties": False},
+        {"properties": {"properties": {"patternProperties": {}}, "a": {}}, "additionalProperties": False},
+        {"properties": {"a": {"not": NEVER}}},
+        {"properties": {"a": {"oneOf": [NEVER, {"type": "string"}]}}},
+        {"if": {"properties": {"a": NEVER}}, "then": False},
+    ],
+)  # fmt: skip
+def test_regular_expressions_are_the_server_s_to_judge(schema: dict[str, Any]) -> None:
+    """A few of them take forever: ``^(a+)+$``."""
+    before = json.dumps(schema)
+    assert {"a": "b"} == JsonArguments(schema).structure('{"a": "b"}')
+    assert before == json.dumps(schema), "it goes to the API as it is"
+
+
+def test_what_is_no_regular_expression_is_checked_all_the_same() -> None:
+    names = {"pattern": {"type": "integer"}, "not": {"type": "integer"}, "const": {"type": "integer"}}
+    data = {"const": {"not": 1}}
+    arguments = JsonArguments(
+        {"properties": {"a": NEVER, "data": data, **names}, "additionalProperties": False}
+    )
+
+    assert {"data": {"not": 1}} == arguments.structure('{"data": {"not": 1}}')
+    for wrong in ('{"a": 1}', '{"b": 1}', '{"pattern": ""}', '{"not": ""}', '{"const": ""}', '{"data": {}}'):
+        with pytest.raises(InvalidArgumentsError):
+            arguments.structure(wrong)
+
+
 def result(*content: Any, structured: Any = None) -> mcp_types.CallToolResult:
     return mcp_types.CallToolResult(content=list(content), structured_content=structured)
 

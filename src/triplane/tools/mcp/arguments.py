@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, Any, Final, final
 
 from jsonschema.exceptions import SchemaError, ValidationError
 from jsonschema.validators import Draft202012Validator, validator_for
@@ -15,6 +15,12 @@ from triplane.tools.arguments import InvalidArgumentsError, parse
 if TYPE_CHECKING:
     from jsonschema.protocols import Validator
 
+# Keywords whose values name schemas.
+_NAMING: Final = frozenset({"properties", "$defs", "definitions", "dependentSchemas", "dependencies"})
+# Keywords that may refuse more where what they hold, or what stands beside them, refuses less.
+_TURNING: Final = frozenset(
+    {"not", "oneOf", "if", "contains", "disallow", "unevaluatedItems", "unevaluatedProperties"}
+)
 _MAX_LINES = 20
 _LONGEST = 200
 
@@ -24,6 +30,9 @@ _logger = logging.getLogger("triplane.tools.mcp")
 @final
 class JsonArguments:
     """Reads arguments by a JSON schema. Where that is none, the server has to judge them.
+
+    What the schema says by regular expressions is the server's to judge as well: some take forever, and would hold up all
+    that runs in Trio's thread.
 
     Args:
         schema: The schema. References that lead out of it are not followed.
@@ -62,9 +71,47 @@ class JsonArguments:
             return []
 
     def _build(self) -> Validator:
-        kind = validator_for(self._schema, default=Draft202012Validator)
-        kind.check_schema(self._schema)
-        return kind(self._schema, registry=Registry())
+        schema = _looser(self._schema) if _has_expressions(self._schema) else self._schema
+        kind = validator_for(schema, default=Draft202012Validator)
+        kind.check_schema(schema)
+        return kind(schema, registry=Registry())
+
+
+def _has_expressions(schema: Any) -> bool:
+    if isinstance(schema, dict):
+        return (
+            isinstance(schema.get("pattern"), str)
+            or "patternProperties" in schema
+            or any(_has_expressions(each) for each in schema.values())
+        )
+    return isinstance(schema, list) and any(_has_expressions(each) for each in schema)
+
+
+def _looser(schema: Any, *, is_named: bool = False) -> Any:
+    """A copy without regular expressions, which refuses nothing that `schema` does not.
+
+    They go wherever they stand, since a reference can make a schema of anything. A property may be called like a keyword.
+    """
+    if isinstance(schema, list):
+        return [_looser(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    looser: dict[str, Any] = {}
+    names_all = True
+    for key, value in schema.items():
+        names = key in _NAMING and not is_named
+        if key == "patternProperties" or (names and isinstance(value, dict) and "patternProperties" in value):
+            names_all = False
+        elif (key == "pattern" and isinstance(value, str)) or (key in _TURNING and not is_named):
+            pass
+        elif key in ("const", "enum") and not is_named:
+            if not _has_expressions(value):
+                looser[key] = value
+        else:
+            looser[key] = _looser(value, is_named=names)
+    if not names_all:
+        looser.pop("additionalProperties", None)
+    return looser
 
 
 def _line(error: ValidationError) -> str:
