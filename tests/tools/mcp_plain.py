@@ -158,7 +158,7 @@ if "ends" in HOW:
     sys.exit("usage: something else")
 if "noise" in HOW:
     while True:
-        print("y")
+        print(f"{'y' * 150} {os.environ['TOKEN']}" if "TOKEN" in os.environ else "y")
 if "stubborn" in HOW:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 serve()

@@ -308,6 +308,16 @@ async def test_headers_and_auth(caplog: pytest.LogCaptureFixture) -> None:
     assert "Authorization" in repr(given)
 
 
+async def test_no_secret_where_an_answer_is_cut() -> None:
+    body = "x" * 490 + " sesame-open"
+    async with rude(other=(403, "text/plain", body), fine="") as server:
+        async with mcp.open_mcp(mcp.Http(server.url, headers={"Authorization": "sesame-open"})) as opened:
+            outcome = await run_one(by_name(opened)["other"])
+
+    assert "xxx [redact" in outcome.output
+    assert "sesame" not in outcome.output
+
+
 @pytest.mark.parametrize(
     "given",
     [

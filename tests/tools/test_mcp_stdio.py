@@ -416,6 +416,16 @@ async def test_secrets_are_nowhere(caplog: pytest.LogCaptureFixture) -> None:
     assert "TOKEN" in repr(server)
 
 
+@pytest.mark.parametrize("token", ["back\\slash'\"and quotes", "sesame" + "x" * 100])
+async def test_no_secret_in_what_is_no_message(token: str) -> None:
+    """Neither one that is written with escapes, nor half a one where what is shown ends."""
+    with pytest.raises(McpFailed, match="was no message: 'y+ .redacted.") as caught:
+        async with mcp.open_mcp(plain("noise", env={"TOKEN": token})):
+            raise AssertionError
+
+    assert not any(part in str(caught.value) for part in ("sesame", "slash"))
+
+
 @pytest.mark.parametrize(
     "given",
     [

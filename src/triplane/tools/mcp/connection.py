@@ -7,6 +7,7 @@ waiting at any moment, while the server is still being told.
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import logging
 from collections.abc import Callable
@@ -85,7 +86,8 @@ class Connection:
         self.over = trio.Event()
         self.failure: McpFailed | None = None
         self.instructions = ""
-        self._wire = Wire(0)
+        secrets = concealing(settings.server)
+        self._wire = Wire(0, functools.partial(concealed, secrets=secrets))
         self._scope = trio.CancelScope(shield=True)
         self._session: tuple[Client, trio.Nursery] | None = None
         self._was_ready = self._is_wanted_closed = False

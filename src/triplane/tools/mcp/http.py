@@ -16,7 +16,7 @@ import trio
 from mcp.client.streamable_http import MCP_SESSION_ID, streamable_http_client
 from mcp_types import INTERNAL_ERROR
 
-from .wire import MAX_MESSAGE, Wire
+from .wire import LOOKED_AT, MAX_MESSAGE, Wire
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -172,7 +172,7 @@ class _Client(httpx2.AsyncClient):
             await response.aclose()
             return _refusal(request, "the answer is compressed, which was not asked for")
         if request_id is not None and response.status_code >= 400 and not kind.startswith("application/json"):
-            return _refusal(request, await _told(response), response.status_code)
+            return _refusal(request, await _told(response, self._wire.conceal), response.status_code)
         return response
 
     async def _cancel(self, request: httpx2.Request, message: dict[str, Any]) -> None:
@@ -204,13 +204,13 @@ def _refusal(request: httpx2.Request, words: str, status: int = 502) -> httpx2.R
     return httpx2.Response(status, json={"jsonrpc": "2.0", "id": None, "error": error}, request=request)
 
 
-async def _told(response: httpx2.Response) -> str:
+async def _told(response: httpx2.Response, conceal: Callable[[str], str]) -> str:
     """What an answer that is no message says."""
     told = bytearray()
     try:
         async for piece in response.aiter_raw():
             told += piece
-            if len(told) > _SHOWN:
+            if len(told) > LOOKED_AT:
                 break
     except httpx2.StreamError:
         pass  # what came is enough
@@ -219,5 +219,5 @@ async def _told(response: httpx2.Response) -> str:
     advice = {401: "; check headers= or auth=", 403: "; check headers= or auth="}.get(
         response.status_code, ""
     )
-    words = " ".join(told[:_SHOWN].decode(errors="replace").split())
+    words = " ".join(conceal(told[:LOOKED_AT].decode(errors="replace")).split())[:_SHOWN]
     return f"HTTP status {response.status_code}{advice}{': ' if words else ''}{words}"

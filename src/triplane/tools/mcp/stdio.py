@@ -20,7 +20,7 @@ from mcp_types import jsonrpc_message_adapter
 from triplane.tools import process as processes
 from triplane.tools.process import kill_group, signal_group, wait_exited
 
-from .wire import MAX_MESSAGE, Wire
+from .wire import LOOKED_AT, MAX_MESSAGE, Wire
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -139,7 +139,7 @@ class _Pipes:
             message = jsonrpc_message_adapter.validate_json(line, by_name=False)
         except ValueError:
             self._strays += 1
-            words = line[:_SHOWN].decode(errors="replace").strip()
+            words = self._wire.conceal(line[:LOOKED_AT].decode(errors="replace"))[:_SHOWN].strip()
             self._wire.remark = f"what it wrote to stdout was no message: {words!r}"
             if self._strays >= _MAX_STRAYS:
                 self._wire.end(f"wrote {_MAX_STRAYS:,} lines to stdout that are no messages")

@@ -7,10 +7,14 @@ from typing import TYPE_CHECKING, final
 import trio
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from mcp.client._transport import TransportStreams
 
 # The longest message that is taken from a server, in bytes. What a model is given has limits of its own, far below.
 MAX_MESSAGE = 16 * 1024 * 1024
+# Of what is no message so many bytes are looked through for secrets; less is shown.
+LOOKED_AT = 4_096
 
 
 @final
@@ -19,6 +23,8 @@ class Wire:
 
     Attributes:
         streams: What the session reads from and writes to; set by the transport.
+        conceal: Takes secrets out of what a server says. To be used before it is cut or quoted: half a secret, or one
+            with an escape in it, is not found again.
         grace: Seconds that the server gets to end by itself when the transport is left.
         ended: Set when nothing more can come; the session is to be left then.
         reason: Why, in words that follow "the server"; empty if it just ended.
@@ -29,7 +35,8 @@ class Wire:
 
     streams: TransportStreams
 
-    def __init__(self, grace: float) -> None:
+    def __init__(self, grace: float, conceal: Callable[[str], str]) -> None:
+        self.conceal = conceal
         self.grace = grace
         self.ended = trio.Event()
         self.reason = ""
