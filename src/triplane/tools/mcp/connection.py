@@ -144,7 +144,7 @@ class Connection:
         Raises:
             McpFailed: The session ended before that, or the server was not reached.
             McpToolError: The server answered with an error, or with what is no answer.
-            Exception: What `work` raised otherwise.
+            trio.ClosedResourceError: It was closed.
 
         Cancellation: returns at once; the server is told in the background. Checkpoints: always.
         """

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
     from .servers import Stdio
 
-_CHUNK = 64 * 1024
 # What servers print to stdout by mistake is skipped; whatever prints so much in a row is no server.
 _MAX_STRAYS = 1_000
 _SHOWN = 200
