@@ -71,8 +71,10 @@ class Approvals:
                 note = None if tool is None else asks_first(tool, call, self._vault)
                 if note is not None:
                     self._record(question_about(call, note))
+        # Also what was asked during a call that has ended since: the server still waits for an answer.
+        asked = {question.call_id for question in book.open}
         for question in book.unanswered:
-            if question.call_id not in book.asked:
+            if question.call_id not in asked:
                 self._record(question)
         held = book.held
         free = [

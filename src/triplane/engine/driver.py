@@ -301,6 +301,11 @@ class Driver:
             self._lease.reserve()
             await self._calls.delivery(self._has_news)
             self.forking.changed()
+        else:
+            # Calls that were denied have their outcomes now.
+            await trio.lowlevel.checkpoint()
+            if not calls and not self._reducer.needs_request:
+                raise AssertionError("the run waits for something that nobody sees to: a bug in Triplane")
 
     async def _park(self) -> None:
         """Wait until everything is decided, without a lane. A checkpoint.
