@@ -52,18 +52,18 @@ def login(password: str, number: int = 1) -> Frame:
     return call("login", arguments, f"call_{number}", f"fc_{number}")
 
 
-async def say_call_in_pieces(peer: Played, item: Frame, size: int) -> None:
+async def say_call_in_pieces(peer: Played, item: Frame, size: int, response_id: str = "resp_1") -> None:
     """Say a call as servers do: its arguments bit by bit, then whole, then in the item, then in the response."""
     arguments = item["arguments"]
     where = {"item_id": item["id"], "output_index": 0}
-    await peer.created("resp_1")
+    await peer.created(response_id)
     begun = item | {"arguments": "", "status": "in_progress"}
     await peer.say("response.output_item.added", output_index=0, item=begun)
     for at in range(0, len(arguments), size):
         await peer.say("response.function_call_arguments.delta", delta=arguments[at : at + size], **where)
     await peer.say("response.function_call_arguments.done", arguments=arguments, **where)
     await peer.done(item)
-    await peer.completed("resp_1", item)
+    await peer.completed(response_id, item)
 
 
 def check_masked(log: Any) -> None:
@@ -393,3 +393,58 @@ def test_not_everything_is_kept_for_ever() -> None:
     assert kept is not None
     assert 1 == len(kept)
     assert None is vaults.take("run_1499")
+
+
+@pytest.mark.parametrize("in_pieces", [False, True])
+async def test_what_is_secret_to_one_tool_is_none_to_its_namesake(autojump_clock, in_pieces) -> None:
+    got: list[str] = []
+
+    @triplane.tool(name="find")
+    async def find_customer(query: str, password: Annotated[str, triplane.Secret()]) -> str:
+        """Find a customer."""
+        got.append(password)
+        return "found"
+
+    @triplane.tool
+    async def find(query: str) -> str:
+        """Find a page."""
+        got.append(query)
+        return "found"
+
+    @triplane.tool(name="find")
+    async def find_secretly(query: Annotated[str, triplane.Secret()]) -> str:
+        """Find what nobody may know of."""
+        got.append(query)
+        return "found"
+
+    crm = call("find", json.dumps({"query": "me", "password": PASSWORD}), "call_1", "fc_1")
+    calls = (
+        crm | {"namespace": "crm"},
+        call("find", '{"query": "trio"}', "call_2", "fc_2") | {"namespace": "docs"},
+        call("find", '{"query": "horse"}', "call_3", "fc_3"),
+    )
+
+    async def play(peer: Played) -> None:
+        for number, said in enumerate(calls, 1):
+            await peer.request()
+            if in_pieces:
+                await say_call_in_pieces(peer, said, 7, f"resp_{number}")
+            else:
+                await peer.answer(f"resp_{number}", said)
+        await peer.request()
+        await peer.answer("resp_4", message("Done."))
+
+    tools = [
+        *triplane.namespace("crm", "Customers.", [find_customer]),
+        *triplane.namespace("docs", "Pages.", [find]),
+        find_secretly,
+    ]
+    agent = triplane.Agent("m", tools=tools)
+    async with open_stage(play) as stage, stage.engine.open_run(agent, "Go.") as run:
+        events = [event async for event in run]
+
+    assert [PASSWORD, "trio", "horse"] == got
+    started = [orjson.loads(event.arguments) for event in events if isinstance(event, triplane.ToolStarted)]
+    assert ["me", "trio"] == [each["query"] for each in started[:2]]
+    check_masked(run.log)
+    assert not any(isinstance(event, triplane.DifferencesFound) for event in events)
