@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 import triplane
 from triplane import Secret, ToolCall
 from triplane.tools import ToolFailedError, Vault, run_calls
+from triplane.tools.secrets import UnknownSecretError
 
 if TYPE_CHECKING:
     from triplane.core.outcome import ToolOutcome
@@ -93,7 +95,13 @@ def test_nothing_of_a_secret_stays(text, masked) -> None:
 
 def test_a_mask_of_another_process_is_none_of_this_one() -> None:
     assert "[secret 1]" == Vault().hide("a")
-    assert "[secret 2.1]" == Vault(2).hide("a")
+    masks = [Vault(run_id, token).hide("a") for run_id in ("run_1", "run_2") for token in (1, 2)]
+    assert masks == [Vault(run_id, token).hide("b") for run_id in ("run_1", "run_2") for token in (1, 2)]
+    assert 4 == len(set(masks))
+    for mask in masks:
+        assert re.fullmatch(r"\[secret [0-9a-f]{6}\.1\]", mask)
+        with pytest.raises(UnknownSecretError):
+            Vault("run_3").revealed(json.dumps({"password": mask}), SHOWN)
 
 
 # The mark.

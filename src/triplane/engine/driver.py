@@ -75,7 +75,7 @@ class Driver:
         self._waits_for_decisions = False
         self._vaults = surroundings.vaults
         kept = origin.vault if resumption is None else self._vaults.take(run_id)
-        self._vault = Vault(feed.log.token) if kept is None else kept
+        self._vault = Vault(run_id, feed.log.token) if kept is None else kept
         self._calls = ToolCalls(
             agent,
             self._reducer,
