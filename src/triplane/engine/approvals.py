@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Final, final
 
 import attrs
-import trio
 
 from triplane.core.approvals import question_about
 from triplane.core.errors import ApprovalRequired, ConfigError, Receipt
@@ -54,7 +53,6 @@ class Approvals:
         self._record = record
         self._is_begun = is_begun
         self._vault = vault
-        self._decided = trio.Event()
 
     # For the run's own task.
 
@@ -95,11 +93,6 @@ class Approvals:
                 self._record(ToolFinished(call.call_id, call.full_name, outcome))
         return approved
 
-    async def decided(self) -> None:
-        """Return once nothing is open. A checkpoint only if it waits."""
-        while self._run.approvals.open:
-            await self._decided.wait()
-
     # For whoever decides.
 
     def decide(self, decisions: Decisions) -> None:
@@ -112,8 +105,6 @@ class Approvals:
         decisions.check(self._run)
         for given in decisions.given:
             self._record(given)
-        self._decided.set()
-        self._decided = trio.Event()
 
 
 @attrs.frozen

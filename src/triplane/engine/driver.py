@@ -323,7 +323,12 @@ class Driver:
             self._calls.check()
             if (error := self.approval_required()) is not None:
                 raise error
-        await self._approvals.decided()
+        # A call that the model does not wait for may end the run, whatever would be decided.
+        await self._calls.delivery(self._is_decided)
+        self._calls.check()
+
+    def _is_decided(self) -> bool:
+        return not self._reducer.approvals.open
 
     def _has_news(self) -> bool:
         return self._reducer.has_unanswered_input
