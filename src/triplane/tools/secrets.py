@@ -34,8 +34,9 @@ class Secret:
     """Marks a tool's parameter whose value must not be recorded: ``Annotated[str, triplane.Secret()]``.
 
     The tool gets what the model wrote. Logs, events, states, errors and exports have a mask instead, such as
-    ``[secret 3fa94c.1]``, and so has the conversation when it is sent again. `docs/tools.md` says what is protected by that, and what is not. For secrets
-    that the program has itself this is the wrong way: the model need not know them at all.
+    ``[secret 3fa94c.1]``, and so has the conversation when it is sent again. Of the tool's outputs no artifact is kept.
+    `docs/tools.md` says what is protected by that, and what is not. For secrets that the program has itself this is the
+    wrong way: the model need not know them at all.
     """
 
 
