@@ -261,6 +261,11 @@ class Driver:
     async def _loop(self) -> RunEnded:
         limits = self._agent.limits
         book = self._reducer.calls
+        if book.outstanding and not self._ends_after_turn:
+            # The log of a run that was resumed has calls that the model does not wait for: nor do they for the model.
+            self._check_number_of_calls()
+            self._calls.refuse_unasked()
+            self._calls.start_async()
         while not self._ends_after_turn:
             self._calls.check()
             # Only of a run that was resumed is it ever not the model's turn here: its log may end after a response; and
@@ -277,8 +282,7 @@ class Driver:
                 if response.status == "incomplete":
                     return RunEnded("incomplete", response.incomplete_reason)
                 return RunEnded("completed")
-            if len(book.outcomes) + len(book.pending) + len(book.outstanding) > limits.max_tool_calls:
-                raise self._limit("max_tool_calls", limits.max_tool_calls)
+            self._check_number_of_calls()
             if not self._ends_after_turn:
                 self._calls.start_async()
                 await self._see_to(calls)
@@ -332,6 +336,11 @@ class Driver:
 
     def _has_news(self) -> bool:
         return self._reducer.has_unanswered_input
+
+    def _check_number_of_calls(self) -> None:
+        book, limit = self._reducer.calls, self._agent.limits.max_tool_calls
+        if len(book.outcomes) + len(book.pending) + len(book.outstanding) > limit:
+            raise self._limit("max_tool_calls", limit)
 
     def _limit(self, which: str, limit: int) -> LimitReached:
         return LimitReached(
