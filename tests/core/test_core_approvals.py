@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import attrs
 from core_log import OUTCOME, ran, reduce, sent, started, whole
 from core_wire import call, message, user
 
@@ -195,3 +196,21 @@ def test_nothing_to_wait_for_is_no_reason_to_be_parked() -> None:
     assert "waiting" == reduce(started(user("Go.")), PARKED).status
     assert "tools" == reduce(*BEGINNING, whole(LOOK), PARKED).status
     assert "completed" == reduce(*BEGINNING, whole(message("x")), RunEnded("completed"), PARKED).status
+
+
+def test_what_is_asked_again_after_its_call_has_ended_is_open_again() -> None:
+    """The server waits for the answer, whoever was asked before and needed none."""
+    during = attrs.evolve(ROLL, in_call="call_1")
+    cancelled = ToolFinished("call_1", "look", ToolOutcome("cancelled", "no"))
+    log = (*BEGINNING, whole(LOOK), during, cancelled, sent(2), whole(request(), response_id="resp_2"))
+    book = reduce(*log).approvals
+    assert ((), [ROLL]) == (book.open, book.unanswered)
+
+    again = reduce(*log, ROLL)
+    assert ((ROLL,), set()) == (again.approvals.open, again.approvals.held)
+    assert "parked" == reduce(*log, ROLL, PARKED).status
+    run = reduce(*log, ROLL, PARKED, ApprovalGiven("mcpr_1", approved=True))
+    assert (response(), "waiting") == (run.history[-1], run.status)
+    # Another question than that before is none: it is answered already.
+    other = reduce(*log, attrs.evolve(ROLL, arguments='{"n": 2}'))
+    assert () == other.approvals.open

@@ -191,6 +191,32 @@ async def test_others_are_delivered_while_somebody_thinks_about_it(bench: Any, a
     assert ["paid", "ordered"] == [each["output"] for each in answers(b)]
 
 
+async def test_one_that_ends_the_run_does_so_while_somebody_thinks_about_it(
+    bench: Any, autojump_clock: Any
+) -> None:
+    @triplane.tool(needs_approval=True)
+    async def pay() -> str:
+        """Pay."""
+        raise AssertionError
+
+    @triplane.tool(async_=True, on_error="raise")
+    async def order() -> str:
+        """Order."""
+        await trio.sleep(30)
+        raise ValueError("sold out")
+
+    agent = triplane.Agent("m", tools=[pay, order])
+    async with bench() as b:
+        began = trio.current_time()
+        with trio.fail_after(1_000):
+            with pytest.raises(triplane.RunFailed, match="sold out"):
+                async with b.engine.open_run(agent, "ASYNC order {}\nCALL pay {}") as run:
+                    await run.wait()
+        assert 30 <= trio.current_time() - began < 40
+
+    assert ("failed", ["pay"]) == (run.state.status, [each.name for each in run.state.approvals])
+
+
 def test_async_tools_cannot_ask() -> None:
     async def f() -> None: ...
 

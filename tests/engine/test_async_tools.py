@@ -442,6 +442,64 @@ async def test_resuming_from_every_record(effect: Any, autojump_clock: Any) -> N
             assert ([] if was_finished else ["tea"]) == log, length
 
 
+async def test_what_had_not_started_runs_as_soon_as_the_run_is_resumed(autojump_clock: Any) -> None:
+    """Though it is the model's turn, which takes its time."""
+    log: list[str] = []
+
+    @triplane.tool(name="order", async_=True, effect="read")
+    async def order_slowly(what: str) -> str:
+        await trio.sleep(10)
+        log.append(what)
+        return f"here is {what}"
+
+    @triplane.tool(needs_approval=True)
+    async def pay() -> str:
+        raise AssertionError
+
+    @triplane.tool
+    async def look() -> str:
+        return "seen"
+
+    agent = triplane.Agent("m", tools=[order_slowly, look, pay])
+    paid = {**call("pay", "{}", "call_3", "fc_3"), "async": True}
+
+    async def play(peer: Played) -> None:
+        request = await peer.request()
+        if not resumed:
+            await peer.answer("r1", order(), call("look", "{}", "call_2", "fc_2"), paid)
+            await peer.request()
+            return
+        assert "here is tea" not in str(request["input"])
+        await trio.sleep(20)
+        assert ["tea"] == log
+        await peer.answer("r2", message("I wait."))
+        assert {"call_1"} == {call_id for call_id, _ in outputs(await peer.request())}
+        await peer.answer("r3", message("Done."))
+
+    resumed = False
+    ledger = triplane.MemoryLedger(clock=lambda: 0.0)
+    async with open_stage(play, ledger=ledger) as stage, stage.engine.open_run(agent, "Go.") as running:
+        async for event in running:
+            if isinstance(event, triplane.ToolFinished) and event.name == "look":
+                break
+        records = running.log.records
+    resumed = True
+    # Who died had not started the other two.
+    kept = [each for each in records if getattr(each.body, "call_id", "call_2") == "call_2"]
+    end = next(n for n, each in enumerate(kept, 1) if isinstance(each.body, triplane.ToolFinished))
+    again = triplane.MemoryLedger(clock=lambda: 0.0)
+    add_cut_off(again, running.run_id, kept, end)
+    log.clear()
+
+    async with open_stage(play, ledger=again) as stage:
+        result = await stage.engine.resume(running.run_id, agent)
+
+    assert ("Done.", ["tea"]) == (result.text, log)
+    assert {"order": "ok", "look": "ok", "pay": "denied"} == {
+        each.call.name: each.outcome.kind for each in result.tool_calls
+    }
+
+
 def test_what_makes_no_sense() -> None:
     async def f() -> None: ...
 

@@ -7,6 +7,7 @@ import json
 import attrs
 import pytest
 from approving import CALLS, HOSTED, Shop, kinds, ledger_state, park, parked, requests, told
+from played_server import Played, call, message, open_stage
 from resuming import add_cut_off
 
 import triplane
@@ -303,3 +304,44 @@ async def test_a_parked_run_is_exported_as_it_stands(bench, autojump_clock) -> N
         (step["source"], step["message"]) for step in steps if "mcp_approval_response" in str(step)
     ]
     assert "approvals" not in as_atif(run.log.records)["extra"]
+
+
+async def test_what_a_server_asks_after_it_was_asked_in_vain_is_asked_again(autojump_clock) -> None:
+    """A call that ran another agent was cancelled with its question open; then the run's own server asks the same."""
+    asked = triplane.ApprovalAsked("mcpr_1", "roll", "{}", "dice", in_call="call_1")
+    request = {"type": "mcp_approval_request", "id": "mcpr_1", "name": "roll", "arguments": "{}"}
+
+    async def play(peer: Played) -> None:
+        await peer.request()
+        if peer.number == 1:
+            await peer.answer("r1", call("look", "{}"))
+            await peer.request()
+            await peer.answer("r2", {**request, "server_label": "dice"})
+        await peer.request()
+        await peer.answer(f"r3_{peer.number}", message("Done."))
+
+    @triplane.tool
+    async def look() -> str:
+        """Look."""
+        return "seen"
+
+    agent = triplane.Agent("m", tools=[look])
+    async with open_stage(play) as stage, stage.engine.open_run(agent, "Go.") as run:
+        await parked(run)
+        records = [each.body for each in run.log.records]
+    place = next(n for n, body in enumerate(records) if isinstance(body, triplane.ToolFinished))
+    last = next(n for n, body in enumerate(records) if isinstance(body, triplane.ApprovalAsked))
+    records.insert(place, asked)
+    ledger = triplane.MemoryLedger(clock=lambda: 0.0)
+    log = ledger.create(run.run_id)
+    for body in records[: last + 1]:
+        log.append(body)
+    log.release()
+
+    async with open_stage(play, ledger=ledger) as stage:
+        with pytest.raises(triplane.ApprovalRequired) as caught:
+            await stage.engine.resume(run.run_id, agent)
+        assert [("mcpr_1", None)] == [(each.call_id, each.in_call) for each in caught.value.approvals]
+        await stage.engine.resume(run.run_id, agent, approve=["mcpr_1"])
+
+    assert "Done." == ledger_state(ledger, run.run_id).text

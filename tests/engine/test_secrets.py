@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Annotated, Any
 
 import attrs
@@ -17,6 +18,13 @@ from triplane.protocol import ResponseFunctionCallArgumentsDelta
 from triplane.tools import Vault, Vaults
 
 PASSWORD = 'correct horse "battery" staple'
+RUN = "run_1"
+
+
+def mask(number: int = 1) -> str:
+    """What stands for a secret in `RUN`, by the order in which it was told them."""
+    vault = Vault(RUN)
+    return [vault.hide(value) for value in range(number)][-1]
 
 
 @attrs.define
@@ -52,18 +60,18 @@ def login(password: str, number: int = 1) -> Frame:
     return call("login", arguments, f"call_{number}", f"fc_{number}")
 
 
-async def say_call_in_pieces(peer: Played, item: Frame, size: int) -> None:
+async def say_call_in_pieces(peer: Played, item: Frame, size: int, response_id: str = "resp_1") -> None:
     """Say a call as servers do: its arguments bit by bit, then whole, then in the item, then in the response."""
     arguments = item["arguments"]
     where = {"item_id": item["id"], "output_index": 0}
-    await peer.created("resp_1")
+    await peer.created(response_id)
     begun = item | {"arguments": "", "status": "in_progress"}
     await peer.say("response.output_item.added", output_index=0, item=begun)
     for at in range(0, len(arguments), size):
         await peer.say("response.function_call_arguments.delta", delta=arguments[at : at + size], **where)
     await peer.say("response.function_call_arguments.done", arguments=arguments, **where)
     await peer.done(item)
-    await peer.completed("resp_1", item)
+    await peer.completed(response_id, item)
 
 
 def check_masked(log: Any) -> None:
@@ -86,10 +94,13 @@ async def test_the_frames_of_a_call_lose_its_secrets(autojump_clock, size) -> No
         await peer.request()
         await peer.answer("resp_2", message("Done."))
 
-    async with open_stage(play, strict=True) as stage, stage.engine.open_run(bank.agent(), "Go.") as run:
+    async with (
+        open_stage(play, strict=True) as stage,
+        stage.engine.open_run(bank.agent(), "Go.", run_id=RUN) as run,
+    ):
         events = [event async for event in run]
 
-    masked = '{"user": "me", "password": "[secret 1]"}'
+    masked = json.dumps({"user": "me", "password": mask()})
     deltas = [event.delta for event in events if isinstance(event, ResponseFunctionCallArgumentsDelta)]
     assert [PASSWORD] == bank.got
     assert masked == "".join(deltas)
@@ -111,16 +122,16 @@ async def test_the_model_is_sent_the_mask_and_may_use_it(autojump_clock) -> None
             await peer.request()
             await peer.close(1012)
             return
-        await peer.answer("resp_2", login("[secret 1]", 2))
+        await peer.answer("resp_2", login(mask(), 2))
         await peer.request()
         await peer.answer("resp_3", message("Done."))
 
-    async with open_stage(play) as stage, stage.engine.open_run(bank.agent(), "Go.") as run:
+    async with open_stage(play) as stage, stage.engine.open_run(bank.agent(), "Go.", run_id=RUN) as run:
         await run.wait()
 
     assert [PASSWORD, PASSWORD] == bank.got
     again = stage.requests[2]["input"]
-    assert ["[secret 1]"] == [
+    assert [mask()] == [
         orjson.loads(item["arguments"])["password"] for item in again if item["type"] == "function_call"
     ]
     check_masked(run.log)
@@ -136,18 +147,21 @@ async def test_what_is_said_of_a_call_that_failed_has_no_secret(autojump_clock) 
             await peer.answer(f"resp_{number}", call("fail", arguments, f"call_{number}", f"fc_{number}"))
 
     agent = bank.agent(limits=triplane.RunLimits(repeated_failure=3, max_turns=5))
-    async with open_stage(play) as stage, stage.engine.open_run(agent, "Go.") as run:
+    async with open_stage(play) as stage, stage.engine.open_run(agent, "Go.", run_id=RUN) as run:
         with pytest.raises(triplane.LimitReached) as caught:
             await run.wait()
 
     # Each is another call than the one before: that much a mask tells.
     assert "max_turns" == caught.value.which
-    assert "RuntimeError: not [secret 2]" in run.state.tool_calls[1].outcome.output
+    assert f"RuntimeError: not {mask(2)}" in run.state.tool_calls[1].outcome.output
     check_masked(run.log)
 
     bank = Bank()
-    async with open_stage(play) as stage, stage.engine.open_run(bank.agent(on_error="raise"), "Go.") as run:
-        with pytest.raises(triplane.RunFailed, match=r"not \[secret 1\]") as failed:
+    async with (
+        open_stage(play) as stage,
+        stage.engine.open_run(bank.agent(on_error="raise"), "Go.", run_id=RUN) as run,
+    ):
+        with pytest.raises(triplane.RunFailed, match=re.escape(f"not {mask()}")) as failed:
             await run.wait()
     assert None is failed.value.__cause__
 
@@ -163,7 +177,7 @@ async def test_a_secret_does_not_outlive_the_process(bench, autojump_clock) -> N
             await peer.answer("resp_2", message("Then not."))
 
     peer_answers = False
-    async with open_stage(play) as stage, stage.engine.open_run(bank.agent(), "Go.") as run:
+    async with open_stage(play) as stage, stage.engine.open_run(bank.agent(), "Go.", run_id=RUN) as run:
         async for event in run:
             if isinstance(event, triplane.ToolQueued):
                 break
@@ -180,7 +194,7 @@ async def test_a_secret_does_not_outlive_the_process(bench, autojump_clock) -> N
     (told,) = [
         item["output"] for item in stage.requests[0]["input"] if item["type"] == "function_call_output"
     ]
-    assert "[secret 1] stands for a secret that is not known any more" in told
+    assert f"{mask()} stands for a secret that is not known any more" in told
     assert "Then not." == state.text
 
 
@@ -193,11 +207,11 @@ async def test_a_fork_knows_the_secrets_of_its_source(autojump_clock) -> None:
         await peer.request()
         await peer.answer("resp_2", message("Done."))
         await peer.request()
-        await peer.answer("resp_3", login("[secret 1]", 2), login("another", 3))
+        await peer.answer("resp_3", login(mask(), 2), login("another", 3))
         await peer.request()
         await peer.answer("resp_4", message("Again."))
 
-    async with open_stage(play) as stage, stage.engine.open_run(bank.agent(), "Go.") as run:
+    async with open_stage(play) as stage, stage.engine.open_run(bank.agent(), "Go.", run_id=RUN) as run:
         await run.wait()
         async with run.fork("And now?") as fork:
             await fork.wait()
@@ -205,7 +219,7 @@ async def test_a_fork_knows_the_secrets_of_its_source(autojump_clock) -> None:
 
     assert [PASSWORD, PASSWORD, "another"] == [bank.got[0], *sorted(bank.got[1:], reverse=True)]
     started = [each.body for each in fork.log.records if isinstance(each.body, triplane.ToolStarted)]
-    assert {"[secret 1]", "[secret 2]"} == {orjson.loads(each.arguments)["password"] for each in started}
+    assert {mask(1), mask(2)} == {orjson.loads(each.arguments)["password"] for each in started}
 
 
 async def test_an_early_call_is_not_taken_for_one_with_another_secret(autojump_clock) -> None:
@@ -222,7 +236,7 @@ async def test_an_early_call_is_not_taken_for_one_with_another_secret(autojump_c
         await peer.request()
         await peer.answer("resp_3", message("Done."))
 
-    async with open_stage(play) as stage, stage.engine.open_run(bank.agent(), "Go.") as run:
+    async with open_stage(play) as stage, stage.engine.open_run(bank.agent(), "Go.", run_id=RUN) as run:
         await run.wait()
 
     assert ["first", "second one"] == bank.got
@@ -245,7 +259,10 @@ async def test_a_frame_that_nobody_understands_is_not_quoted(autojump_clock, fra
         await peer._websocket.send_message(frame)
 
     options = {"replay_attempts": 0}
-    async with open_stage(play, **options) as stage, stage.engine.open_run(Bank().agent(), "Go.") as run:
+    async with (
+        open_stage(play, **options) as stage,
+        stage.engine.open_run(Bank().agent(), "Go.", run_id=RUN) as run,
+    ):
         with pytest.raises(triplane.ProtocolViolation) as caught:
             await run.wait()
 
@@ -265,7 +282,7 @@ async def test_calls_of_tools_that_nobody_knows_keep_everything_to_themselves(au
         await peer.request()
         await peer.answer("resp_2", message("Done."))
 
-    async with open_stage(play) as stage, stage.engine.open_run(Bank().agent(), "Go.") as run:
+    async with open_stage(play) as stage, stage.engine.open_run(Bank().agent(), "Go.", run_id=RUN) as run:
         state = await run.wait()
 
     assert "unknown_tool" == state.tool_calls[0].outcome.reason
@@ -313,10 +330,10 @@ async def test_who_is_asked_about_a_call_sees_the_mask(autojump_clock, asks) -> 
         await peer.answer("resp_2", message("Done."))
 
     agent = triplane.Agent("m", tools=[unlock])
-    async with open_stage(play) as stage, stage.engine.open_run(agent, "Go.") as run:
+    async with open_stage(play) as stage, stage.engine.open_run(agent, "Go.", run_id=RUN) as run:
         async for event in run:
             if isinstance(event, triplane.ApprovalAsked):
-                assert '{"pin": "[secret 1]"}' == event.arguments
+                assert json.dumps({"pin": mask()}) == event.arguments
                 assert [] == got
                 run.approve(event.call_id)
 
@@ -337,10 +354,10 @@ async def test_a_question_that_fails_does_not_quote_the_secret(autojump_clock) -
         await peer.answer("resp_1", call("unlock", json.dumps({"password": PASSWORD})))
 
     agent = triplane.Agent("m", tools=[unlock])
-    async with open_stage(play) as stage, stage.engine.open_run(agent, "Go.") as run:
+    async with open_stage(play) as stage, stage.engine.open_run(agent, "Go.", run_id=RUN) as run:
         async for event in run:
             if isinstance(event, triplane.ApprovalAsked):
-                assert "what is [secret 1]?" in event.note
+                assert f"what is {mask()}?" in event.note
                 break
         check_masked(run.log)
 
@@ -393,3 +410,93 @@ def test_not_everything_is_kept_for_ever() -> None:
     assert kept is not None
     assert 1 == len(kept)
     assert None is vaults.take("run_1499")
+
+
+@pytest.mark.parametrize("in_pieces", [False, True])
+async def test_what_is_secret_to_one_tool_is_none_to_its_namesake(autojump_clock, in_pieces) -> None:
+    got: list[str] = []
+
+    @triplane.tool(name="find")
+    async def find_customer(query: str, password: Annotated[str, triplane.Secret()]) -> str:
+        """Find a customer."""
+        got.append(password)
+        return "found"
+
+    @triplane.tool
+    async def find(query: str) -> str:
+        """Find a page."""
+        got.append(query)
+        return "found"
+
+    @triplane.tool(name="find")
+    async def find_secretly(query: Annotated[str, triplane.Secret()]) -> str:
+        """Find what nobody may know of."""
+        got.append(query)
+        return "found"
+
+    crm = call("find", json.dumps({"query": "me", "password": PASSWORD}), "call_1", "fc_1")
+    calls = (
+        crm | {"namespace": "crm"},
+        call("find", '{"query": "trio"}', "call_2", "fc_2") | {"namespace": "docs"},
+        call("find", '{"query": "horse"}', "call_3", "fc_3"),
+    )
+
+    async def play(peer: Played) -> None:
+        for number, said in enumerate(calls, 1):
+            await peer.request()
+            if in_pieces:
+                await say_call_in_pieces(peer, said, 7, f"resp_{number}")
+            else:
+                await peer.answer(f"resp_{number}", said)
+        await peer.request()
+        await peer.answer("resp_4", message("Done."))
+
+    tools = [
+        *triplane.namespace("crm", "Customers.", [find_customer]),
+        *triplane.namespace("docs", "Pages.", [find]),
+        find_secretly,
+    ]
+    agent = triplane.Agent("m", tools=tools)
+    async with open_stage(play) as stage, stage.engine.open_run(agent, "Go.", run_id=RUN) as run:
+        events = [event async for event in run]
+
+    assert [PASSWORD, "trio", "horse"] == got
+    started = [orjson.loads(event.arguments) for event in events if isinstance(event, triplane.ToolStarted)]
+    assert ["me", "trio"] == [each["query"] for each in started[:2]]
+    check_masked(run.log)
+    assert not any(isinstance(event, triplane.DifferencesFound) for event in events)
+
+
+async def test_whoever_takes_up_a_fork_gives_out_no_mask_of_its_source(autojump_clock) -> None:
+    """Though both were taken up as often, and have told their model one secret each."""
+    bank = Bank()
+
+    async def play(peer: Played) -> None:
+        request = await peer.request()
+        if "And now?" in str(request["input"]):
+            await peer.answer("resp_3", login("another", 2))
+            await peer.request()
+            (old,) = (item for item in request["input"] if item["type"] == "function_call")
+            await peer.answer("resp_4", old | {"id": "fc_3", "call_id": "call_3"})
+            await peer.request()
+            await peer.answer("resp_5", message("Again."))
+        else:
+            await peer.answer("resp_1", login(PASSWORD))
+            await peer.request()
+            await peer.answer("resp_2", message("Done."))
+
+    begun = triplane.RunStarted(RUN, "agent", "m", bank.agent().fingerprint, (message("Go."),))
+    ledger = cut_off([triplane.Record(0, 0.0, begun)], 1)
+    async with open_stage(play, ledger=ledger) as stage:
+        async with stage.engine.open_resumed(RUN, bank.agent(), allow_changes=True) as run:
+            await run.wait()
+            async with run.fork("And now?") as fork:
+                await anext(aiter(fork))
+                first = fork.log.records[:1]
+    assert [PASSWORD] == bank.got
+
+    async with open_stage(play, ledger=cut_off(first, 1)) as stage:
+        state = await stage.engine.resume(fork.run_id, bank.agent())
+
+    assert [PASSWORD, "another"] == bank.got
+    assert ["ok", "failed"] == [each.outcome.kind for each in state.tool_calls]

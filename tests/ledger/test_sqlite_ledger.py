@@ -15,7 +15,21 @@ import trio
 
 import triplane
 from triplane.core.errors import ConfigError, LedgerFailed
-from triplane.core.records import FramesReceived, InputAdded, RunEnded, RunStarted
+from triplane.core.outcome import ToolOutcome
+from triplane.core.records import (
+    ApprovalGiven,
+    FramesReceived,
+    InputAdded,
+    LateResultDropped,
+    RunEnded,
+    RunParked,
+    RunResumed,
+    RunStarted,
+    ToolFinished,
+    ToolProgress,
+    ToolQueued,
+    ToolStarted,
+)
 from triplane.ledger import owner, sqlite_log, sqlite_writer, upkeep
 from triplane.ledger.export import as_atif, as_input, as_line
 from triplane.ledger.sqlite_trouble import transaction
@@ -300,6 +314,40 @@ async def test_runs_are_pruned_by_age_and_size_and_never_while_they_run(path: Pa
         assert [] == await upkeep.check(ledger)
         with pytest.raises(LedgerFailed, match="driven"):
             await ledger.remove("run_0")
+
+
+PARKED = (RunParked(("call_1", "call_2")), ApprovalGiven("call_1", approved=True), InputAdded(()))
+ASYNC_CALL = (
+    ToolQueued("call_3", "order"),
+    ToolStarted("call_3", "order", "{}", "read", "key"),
+    ToolProgress("call_3", "order", 3),
+    ToolFinished("call_3", "order", ToolOutcome("ok", "done")),
+    LateResultDropped("call_4", "order", 1.0),
+)
+LAST = ApprovalGiven("call_2", approved=False)
+
+
+@pytest.mark.parametrize(
+    ("bodies", "status"),
+    [
+        (PARKED, "parked"),
+        ((*PARKED, *ASYNC_CALL), "parked"),
+        ((*PARKED, LAST, *ASYNC_CALL), "interrupted"),
+        ((*PARKED, RunResumed("agent", "model", "f")), "interrupted"),
+        ((*PARKED, RunEnded("cancelled")), "cancelled"),
+        ((*PARKED, LAST, *PARKED), "parked"),
+    ],
+)
+async def test_a_run_is_listed_as_parked_until_it_goes_on(path: Path, bodies, status) -> None:
+    async with triplane.open_ledger(path) as ledger:
+        log = ledger.create("run_1")
+        for body in (STARTED, *bodies):
+            log.append(body)
+        log.release()
+        await log.durable()
+        (summary,) = await upkeep.summaries(ledger)
+
+    assert status == summary.status
 
 
 async def test_a_run_in_the_formats_of_others(bench, path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,7 +15,9 @@ from hypothesis import strategies as st
 
 import triplane
 from triplane import Secret, ToolCall
-from triplane.tools import ToolFailedError, Vault, run_calls
+from triplane.ledger.artifacts import FileArtifacts
+from triplane.tools import ToolFailedError, Vault, Workbench, run_calls
+from triplane.tools.secrets import UnknownSecretError
 
 if TYPE_CHECKING:
     from triplane.core.outcome import ToolOutcome
@@ -93,7 +96,13 @@ def test_nothing_of_a_secret_stays(text, masked) -> None:
 
 def test_a_mask_of_another_process_is_none_of_this_one() -> None:
     assert "[secret 1]" == Vault().hide("a")
-    assert "[secret 2.1]" == Vault(2).hide("a")
+    masks = [Vault(run_id, token).hide("a") for run_id in ("run_1", "run_2") for token in (1, 2)]
+    assert masks == [Vault(run_id, token).hide("b") for run_id in ("run_1", "run_2") for token in (1, 2)]
+    assert 4 == len(set(masks))
+    for mask in masks:
+        assert re.fullmatch(r"\[secret [0-9a-f]{6}\.1\]", mask)
+        with pytest.raises(UnknownSecretError):
+            Vault("run_3").revealed(json.dumps({"password": mask}), SHOWN)
 
 
 # The mark.
@@ -161,7 +170,9 @@ class Told:
     progress = finished = dropped = queued
 
 
-async def run(tool: triplane.Tool, arguments: str, vault: Vault | None = None) -> tuple[ToolOutcome, str]:
+async def run(
+    tool: triplane.Tool, arguments: str, vault: Vault | None = None, workbench: Workbench | None = None
+) -> tuple[ToolOutcome, str]:
     vault = vault or Vault()
     told = Told()
     call = ToolCall("call_1", tool.name, vault.mask(tool.shown).feed(arguments))
@@ -171,6 +182,7 @@ async def run(tool: triplane.Tool, arguments: str, vault: Vault | None = None) -
         run_id="run_1",
         engine=None,  # type: ignore[arg-type]
         observer=told,  # type: ignore[arg-type]
+        workbench=workbench,
         vault=vault,
     )
     return outcome, repr(told.all)
@@ -246,6 +258,22 @@ async def test_what_is_wrong_with_it_is_said_all_the_same() -> None:
     outcome, _ = await run(login, '{"user": "me", "password": 12345}')
 
     assert outcome.output.endswith("password: expected str")
+
+
+@triplane.tool(effect="read", max_output=1_000)
+async def show_all(user: str, password: Annotated[str, Secret()]) -> str:
+    return f"{password}\n" * 1_000
+
+
+async def test_long_outputs_are_not_kept_beside_the_log(tmp_path) -> None:
+    store = FileArtifacts(tmp_path)
+    outcome, _ = await run(show_all, ARGUMENTS, workbench=Workbench(artifacts=store))
+
+    assert ("truncated", None) == (outcome.kind, outcome.artifact)
+    assert " bytes cut …]" in outcome.output
+    assert "[stopped" not in outcome.output
+    assert () == tuple(store.of_run("run_1"))
+    assert [] == [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
 async def test_a_mask_means_what_it_meant() -> None:

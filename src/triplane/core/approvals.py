@@ -24,7 +24,8 @@ class Approvals:
     """The book of a run's approvals. Only the run's reducer writes in it.
 
     Attributes:
-        asked: What was asked, by the ids of calls, in order. Of several questions about an id the first counts.
+        asked: What was asked, by the ids of calls, in order. Of several questions about an id the first counts, as long
+            as somebody needs the answer.
         given: What was decided, likewise.
     """
 
@@ -70,8 +71,12 @@ class Approvals:
         return self.given.get(question.call_id)
 
     def ask(self, asked: ApprovalAsked) -> None:
-        """A person was asked."""
-        self.asked.setdefault(asked.call_id, asked)
+        """A person was asked. What had become needless is open again if the same is asked once more."""
+        id_ = asked.call_id
+        before = self.asked.setdefault(id_, asked)
+        if id_ in self._finished and id_ not in self.given and _subject(before) == _subject(asked):
+            self.asked[id_] = asked
+            self._finished.discard(id_)
 
     def give(self, given: ApprovalGiven) -> bool:
         """It was decided. Whether that is the last answer that the server waited for."""

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Final, final
 
 import attrs
-import trio
 
 from triplane.core.approvals import question_about
 from triplane.core.errors import ApprovalRequired, ConfigError, Receipt
@@ -54,7 +53,6 @@ class Approvals:
         self._record = record
         self._is_begun = is_begun
         self._vault = vault
-        self._decided = trio.Event()
 
     # For the run's own task.
 
@@ -71,8 +69,10 @@ class Approvals:
                 note = None if tool is None else asks_first(tool, call, self._vault)
                 if note is not None:
                     self._record(question_about(call, note))
+        # Also what was asked during a call that has ended since: the server still waits for an answer.
+        asked = {question.call_id for question in book.open}
         for question in book.unanswered:
-            if question.call_id not in book.asked:
+            if question.call_id not in asked:
                 self._record(question)
         held = book.held
         free = [
@@ -93,11 +93,6 @@ class Approvals:
                 self._record(ToolFinished(call.call_id, call.full_name, outcome))
         return approved
 
-    async def decided(self) -> None:
-        """Return once nothing is open. A checkpoint only if it waits."""
-        while self._run.approvals.open:
-            await self._decided.wait()
-
     # For whoever decides.
 
     def decide(self, decisions: Decisions) -> None:
@@ -110,8 +105,6 @@ class Approvals:
         decisions.check(self._run)
         for given in decisions.given:
             self._record(given)
-        self._decided.set()
-        self._decided = trio.Event()
 
 
 @attrs.frozen

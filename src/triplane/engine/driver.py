@@ -75,7 +75,7 @@ class Driver:
         self._waits_for_decisions = False
         self._vaults = surroundings.vaults
         kept = origin.vault if resumption is None else self._vaults.take(run_id)
-        self._vault = Vault(feed.log.token) if kept is None else kept
+        self._vault = Vault(run_id, feed.log.token) if kept is None else kept
         self._calls = ToolCalls(
             agent,
             self._reducer,
@@ -261,6 +261,11 @@ class Driver:
     async def _loop(self) -> RunEnded:
         limits = self._agent.limits
         book = self._reducer.calls
+        if book.outstanding and not self._ends_after_turn:
+            # The log of a run that was resumed has calls that the model does not wait for: nor do they for the model.
+            self._check_number_of_calls()
+            self._calls.refuse_unasked()
+            self._calls.start_async()
         while not self._ends_after_turn:
             self._calls.check()
             # Only of a run that was resumed is it ever not the model's turn here: its log may end after a response; and
@@ -277,8 +282,7 @@ class Driver:
                 if response.status == "incomplete":
                     return RunEnded("incomplete", response.incomplete_reason)
                 return RunEnded("completed")
-            if len(book.outcomes) + len(book.pending) + len(book.outstanding) > limits.max_tool_calls:
-                raise self._limit("max_tool_calls", limits.max_tool_calls)
+            self._check_number_of_calls()
             if not self._ends_after_turn:
                 self._calls.start_async()
                 await self._see_to(calls)
@@ -301,6 +305,11 @@ class Driver:
             self._lease.reserve()
             await self._calls.delivery(self._has_news)
             self.forking.changed()
+        else:
+            # Calls that were denied have their outcomes now.
+            await trio.lowlevel.checkpoint()
+            if not calls and not self._reducer.needs_request:
+                raise AssertionError("the run waits for something that nobody sees to: a bug in Triplane")
 
     async def _park(self) -> None:
         """Wait until everything is decided, without a lane. A checkpoint.
@@ -318,10 +327,20 @@ class Driver:
             self._calls.check()
             if (error := self.approval_required()) is not None:
                 raise error
-        await self._approvals.decided()
+        # A call that the model does not wait for may end the run, whatever would be decided.
+        await self._calls.delivery(self._is_decided)
+        self._calls.check()
+
+    def _is_decided(self) -> bool:
+        return not self._reducer.approvals.open
 
     def _has_news(self) -> bool:
         return self._reducer.has_unanswered_input
+
+    def _check_number_of_calls(self) -> None:
+        book, limit = self._reducer.calls, self._agent.limits.max_tool_calls
+        if len(book.outcomes) + len(book.pending) + len(book.outstanding) > limit:
+            raise self._limit("max_tool_calls", limit)
 
     def _limit(self, which: str, limit: int) -> LimitReached:
         return LimitReached(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, final
 
 import orjson
 
+from triplane.core.outcome import ToolCall
 from triplane.tools import read_artifact_tool
 
 if TYPE_CHECKING:
@@ -30,19 +31,17 @@ class MaskedFrames:
     """Masks the frames of one run.
 
     Args:
-        tools: The run's tools, by name. Of a call of another one everything is taken for a secret.
+        tools: The run's tools, by their full names. Of a call of another one everything is taken for a secret.
         vault: Gives the masks.
     """
 
     def __init__(self, tools: Mapping[str, Tool], vault: Vault) -> None:
         self._shown: dict[str, frozenset[str] | None] = {read_artifact_tool().name: None}
-        for tool in tools.values():
-            shown = tool.shown if tool.secrets else None
-            before = self._shown.get(tool.name)
-            self._shown[tool.name] = before if shown is None else shown if before is None else shown & before
+        for full_name, tool in tools.items():
+            self._shown[full_name] = tool.shown if tool.secrets else None
         self._vault = vault
         # Of the calls that are being streamed, by their place in the output.
-        self._names: dict[object, object] = {}
+        self._names: dict[object, str | None] = {}
         self._streams: dict[object, MaskedArguments] = {}
 
     def take(self, frames: tuple[str, ...]) -> tuple[str, ...]:
@@ -78,11 +77,11 @@ class MaskedFrames:
         if kind == _DELTA:
             return self._replace(event, "delta", self._stream(place))
         if kind == _DONE:
-            shown = self._shown_of(self._names.get(place, event.get("name")))
+            shown = self._shown_of(self._names.get(place))
             return shown is not None and self._replace(event, "arguments", self._vault.mask(shown))
         item = event.get("item")
         if kind == _ADDED and isinstance(item, dict) and item.get("type") == "function_call":
-            self._names[place] = item.get("name")
+            self._names[place] = _full_name(item)
             stream = self._stream(place)
             return self._replace(item, "arguments", stream)
         return self._walk(event)
@@ -93,7 +92,7 @@ class MaskedFrames:
         if not isinstance(value, dict):
             return False
         if value.get("type") == "function_call":
-            shown = self._shown_of(value.get("name"))
+            shown = self._shown_of(_full_name(value))
             return shown is not None and self._replace(value, "arguments", self._vault.mask(shown))
         return sum(map(self._walk, value.values())) > 0
 
@@ -110,9 +109,17 @@ class MaskedFrames:
             return None
         return self._streams.setdefault(place, self._vault.mask(shown))
 
-    def _shown_of(self, name: object) -> Container[str] | None:
+    def _shown_of(self, full_name: str | None) -> Container[str] | None:
         """Which arguments of a tool may be shown; None for all of them."""
-        return self._shown.get(name, _NOTHING) if isinstance(name, str) else _NOTHING
+        return _NOTHING if full_name is None else self._shown.get(full_name, _NOTHING)
+
+
+def _full_name(item: dict[str, Any]) -> str | None:
+    """Which tool a call is of; None if it does not say. Events on its arguments have no namespace, only the item has."""
+    name, namespace = item.get("name"), item.get("namespace")
+    if not isinstance(name, str):
+        return None
+    return ToolCall("", name, "", namespace=namespace if isinstance(namespace, str) else None).full_name
 
 
 def _place(event: dict[str, Any]) -> object:

@@ -132,7 +132,7 @@ class ToolCalls:
 
         Calls that started early, and that neither this turn's response nor its likes ask for, are cancelled.
         """
-        self._refuse_unasked()
+        self.refuse_unasked()
         pending, retracted = self._run.calls.pending, self._run.calls.retracted
         waiting = {call.call_id for call in pending}
         # What started early may have its outcome by now; what a failure does to the others is yet to be seen to.
@@ -151,8 +151,11 @@ class ToolCalls:
                 del self._begun[call_id]
         return calls
 
-    def _refuse_unasked(self) -> None:
-        """No call runs unasked because the server says that its model does not wait for it: nobody could be asked."""
+    def refuse_unasked(self) -> None:
+        """No call runs unasked because the server says that its model does not wait for it: nobody could be asked.
+
+        To be called before `start_async`; `claim` does. Not a checkpoint.
+        """
         for call in self._run.calls.outstanding:
             tool = tool_for(call, self._agent.tools_by_name)
             if tool is None or self._async.has_begun(call):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 import attrs
 
 from triplane.core.errors import ConfigError, LedgerCorrupt, LedgerFailed
-from triplane.core.records import EndStatus, RunEnded, RunStarted
+from triplane.core.records import ApprovalGiven, EndStatus, RunEnded, RunParked, RunStarted
 
 from .chain import BrokenChainError, entries_of, follows, seed, unpack
 from .sqlite_file import give_space_back
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 # How many chunks are read at once.
 _BATCH = 32
 
-# What may be said to a run while it is parked.
-_SAID_TO_IT = ("approval_given", "input_added", "late_result_dropped")
+# What ends that a run is parked, apart from the last decision. Its calls that nobody waits for may tell things meanwhile.
+_GOES_ON = ("run_resumed", "request_sent", "run_ended")
 
 
 @attrs.frozen
@@ -153,12 +153,14 @@ def _summaries(connection: sqlite3.Connection, path: str, *, now: float) -> list
 
 
 def _summary(connection: sqlite3.Connection, run: RunRow, now: float) -> RunSummary:
-    agent = model = latest = ""
+    agent = model = ""
     status: EndStatus | Literal["running", "interrupted", "parked"] = (
         "running" if run.is_claimed(now) else "interrupted"
     )
     updated = run.began
     requests = tool_calls = size = 0
+    # What it is parked for.
+    undecided: set[str] = set()
     # A list is not the place to find damage: what cannot be read is left out.
     with suppress(BrokenChainError, TypeError):
         for chunk in _chunks(connection, run):
@@ -167,8 +169,14 @@ def _summary(connection: sqlite3.Connection, run: RunRow, now: float) -> RunSumm
                 tool_calls += entry.encoded.kind == "tool_started"
                 size += len(entry.encoded.data)
                 updated = entry.at
-                if entry.encoded.kind not in _SAID_TO_IT:
-                    latest = entry.encoded.kind
+                if entry.encoded.kind in _GOES_ON:
+                    undecided = set()
+                elif entry.encoded.kind in ("run_parked", "approval_given"):
+                    body = entry.decoded().body
+                    if isinstance(body, RunParked):
+                        undecided = set(body.approvals)
+                    elif isinstance(body, ApprovalGiven):
+                        undecided.discard(body.call_id)
     with suppress(BrokenChainError):
         for entry in read_entries(connection, run, 0, 1):
             first = entry.decoded().body
@@ -179,7 +187,7 @@ def _summary(connection: sqlite3.Connection, run: RunRow, now: float) -> RunSumm
             last = entry.decoded().body
             if isinstance(last, RunEnded):
                 status = last.status
-    if latest == "run_parked" and status in ("running", "interrupted"):
+    if undecided and status in ("running", "interrupted"):
         status = "parked"
     return RunSummary(
         run.run_id,

@@ -230,10 +230,12 @@ class CallRun:
     async def _execute(self, tool: Tool, arguments: dict[str, Any], key: str) -> ToolOutcome:
         self._started = trio.current_time()
         scope = trio.CancelScope(relative_deadline=tool.timeout)
+        # An artifact is written as it comes, before anybody knows what of it would have to be masked.
+        has_place = self._setting.artifacts is not None and not self._has_secrets
         output = self._output = CallOutput(
             tool.max_output,
             tool.max_artifact,
-            begin_artifact=self._begin_artifact if self._setting.artifacts is not None else None,
+            begin_artifact=self._begin_artifact if has_place else None,
             on_full=lambda: scope.cancel(reason="the output is full"),
         )
         meter = ProgressMeter(

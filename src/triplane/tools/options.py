@@ -33,7 +33,7 @@ class ToolOptions(TypedDict, total=False):
             Default: 65,536.
         max_artifact: Bytes of output that are kept as an artifact where the model does not get all of them. A
             producer that has produced so much is stopped. At 0 nothing more than `max_output` is kept, and it is
-            stopped there. Default: 64 MiB.
+            stopped there. Of a tool with a `Secret` no artifact is kept. Default: 64 MiB.
         effect: What a call does to the world: ``"read"`` changes nothing; ``"idempotent"`` may be repeated with the
             same idempotency key; ``"write"`` must happen at most once. Default: ``"write"``.
         max_concurrency: How many calls of it may be at work at once in an engine; the others wait in the order in which

@@ -8,6 +8,7 @@ a mask of its own may use it again: it means what it meant. A process that comes
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from typing import TYPE_CHECKING, Any, Final, final
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from .tool import Tool
 
-_MASK: Final = re.compile(r"\[secret (?:\d+\.)?\d+\]")
+_MASK: Final = re.compile(r"\[secret (?:[0-9a-f]+\.)?\d+\]")
 # Shorter texts stand in too many other words to be looked for.
 _SHORTEST: Final = 4
 _MOST_KEPT: Final = 1_000
@@ -32,9 +33,10 @@ _MOST_KEPT: Final = 1_000
 class Secret:
     """Marks a tool's parameter whose value must not be recorded: ``Annotated[str, triplane.Secret()]``.
 
-    The tool gets what the model wrote. Logs, events, states, errors and exports have ``[secret 1]`` instead, and so has
-    the conversation when it is sent again. `docs/tools.md` says what is protected by that, and what is not. For secrets
-    that the program has itself this is the wrong way: the model need not know them at all.
+    The tool gets what the model wrote. Logs, events, states, errors and exports have a mask instead, such as
+    ``[secret 3fa94c.1]``, and so has the conversation when it is sent again. Of the tool's outputs no artifact is kept.
+    `docs/tools.md` says what is protected by that, and what is not. For secrets that the program has itself this is the
+    wrong way: the model need not know them at all.
     """
 
 
@@ -46,12 +48,17 @@ class UnknownSecretError(Exception):
 class Vault:
     """The secrets that a run was told, by their masks. One for a run and its forks; it dies with the process.
 
+    A conversation may hold masks of other vaults: of an earlier process, or of the run that its run is a fork of, or was
+    begun with the words of. So that none of them is given out again, masks begin with digits of this vault's own.
+
     Args:
-        generation: How often the run was taken up, from 1: masks of an earlier process are not given out again.
+        run_id: The run. Default: none, for calls without a run, whose masks have no such digits.
+        token: That of the claim to its log: each process that takes the run up has another.
     """
 
-    def __init__(self, generation: int = 1) -> None:
-        self._prefix = "" if generation == 1 else f"{generation}."
+    def __init__(self, run_id: str = "", token: int = 1) -> None:
+        whose = f"{token} {run_id}".encode(errors="surrogatepass")
+        self._prefix = f"{hashlib.blake2b(whose, digest_size=3).hexdigest()}." if run_id else ""
         self._masks: dict[bytes, str] = {}
         self._values: dict[str, Any] = {}
 
