@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import triplane
 from triplane import Secret, ToolCall
-from triplane.tools import ToolFailedError, Vault, run_calls
+from triplane.tools import Sink, ToolFailedError, Vault, run_calls
 
 if TYPE_CHECKING:
     from triplane.core.outcome import ToolOutcome
@@ -202,6 +202,47 @@ async def test_the_tool_gets_it_and_nobody_else(tool) -> None:
     assert "ok" == outcome.kind
     assert outcome.output.startswith(f"me {len(SECRET)} [secret 1]")
     assert "horse" not in told
+
+
+LETTERS = st.text("abñ\\", min_size=4, max_size=12)
+
+
+@given(LETTERS, st.text("abñ ", max_size=40), st.text("abñ ", max_size=40), st.integers(1, 60))
+def test_a_cut_through_a_secret_leaves_no_piece_of_it(secret, before, after, budget) -> None:
+    vault = Vault()
+    arguments = json.dumps({"password": vault.hide(secret)})
+    sink = Sink(budget)
+    sink.write(f"{before}{secret}{after}".encode())
+
+    kept = sink.text()
+    head, line, tail = vault.masked(kept, arguments).partition("\n[… ")
+
+    assert secret not in head + tail
+    assert bool(line) == (sink.bytes_kept < sink.bytes_produced)
+    if line:
+        tail = tail.partition(" …]\n")[2]
+        assert not any(head.endswith(secret[:size]) for size in range(2, len(secret)))
+        assert not any(tail.startswith(secret[-size:]) for size in range(2, len(secret)))
+
+
+@pytest.mark.parametrize("shown", range(len(SECRET) + 1))
+async def test_an_output_that_is_cut_in_a_secret_shows_none_of_it(shown) -> None:
+    @triplane.tool(effect="read", max_output=400)
+    async def dump(password: Annotated[str, Secret()]) -> str:
+        return "x" * (300 - shown) + password + "y" * 400
+
+    @triplane.tool(effect="read", max_output=400)
+    async def stream(password: Annotated[str, Secret()]) -> AsyncIterator[str]:
+        yield "y" * 400
+        yield password
+        yield "x" * (100 - shown)
+
+    head = (await run(dump, json.dumps({"password": SECRET})))[0].output.partition("\n[… ")[0]
+    tail = (await run(stream, json.dumps({"password": SECRET})))[0].output.partition(" …]\n")[2]
+
+    mask = "[secret 1]" if shown > 1 else ""
+    assert "x" * (300 - shown) + (mask or SECRET[:shown]) == head
+    assert (mask or SECRET[len(SECRET) - shown :]) + "x" * (100 - shown) == tail
 
 
 @triplane.tool(retries=1, effect="read", retry_delay=0)

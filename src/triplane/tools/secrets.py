@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, final
 import attrs
 import orjson
 
+from . import masked_text
 from .masked_arguments import MaskedArguments
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ class Vault:
         """A text without the secrets of a call, as far as they stand there as they are, or quoted.
 
         Args:
-            text: What a tool said.
+            text: What a tool said, whole or cut to its budget.
             arguments: The call's, masked. What is looked for are the texts and numbers in its secrets, from four
                 characters on.
         """
@@ -114,9 +115,7 @@ class Vault:
             for form in (leaf, json.dumps(leaf)[1:-1], orjson.dumps(leaf).decode()[1:-1], repr(leaf)[1:-1])
             if len(form) >= _SHORTEST
         }
-        for form in sorted(forms, key=len, reverse=True):
-            text = text.replace(form, forms[form])
-        return text
+        return masked_text.masked(text, forms)
 
 
 @final
