@@ -392,10 +392,11 @@ class CallRun:
         if self._started is None:
             queued = 0.0 if self._queued is None else trio.current_time() - self._queued
             return ToolOutcome("cancelled", self._unwanted or _NEVER_STARTED, queue_seconds=queued)
+        assert self.tool is not None
+        harmless = self.tool.effect == "read"
         if error is None or _is_cancellation(error):
-            return self._ended("cancelled", self._unwanted or "The call was cancelled before it ended.")
-        text = f"The tool stopped the program. {results.describe_error(error)}"
-        return self._ended("failed", text, "exception")
+            return self._ended("cancelled", results.cancelled(self._unwanted, harmless=harmless))
+        return self._ended("failed", results.stopped(error, harmless=harmless), "exception")
 
     def _begin_artifact(self) -> ArtifactWriter:
         store, run_id = self._setting.artifacts, self._setting.run_id

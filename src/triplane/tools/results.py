@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 # A sentence about an error is the engine's, not the tool's output, so it has a budget of its own.
 MAX_ERROR = 2_000
+_DOUBT = "Whether it did its work is not known; look before you make it again."
 _MAX_NAMES = 20
 _MAX_ERRORS = 10
 _LONGEST = 16 * 1024
@@ -249,11 +250,20 @@ def unknown_secret(mask: str) -> str:
 
 
 def interrupted() -> str:
-    """The sentence for a call that the end of the program cut off."""
-    return (
-        "The call was cut off when the program ended. Whether it did its work is not known;"
-        " look before you make it again."
-    )
+    """The sentences for a call that the end of the program cut off."""
+    return f"The call was cut off when the program ended. {_DOUBT}"
+
+
+def stopped(error: BaseException, *, harmless: bool) -> str:
+    """The sentences for a call whose tool raised what stops programs."""
+    text = f"The tool stopped the program. {describe_error(error)}"
+    return text if harmless else f"{text}\n{_DOUBT}"
+
+
+def cancelled(why: str = "", *, harmless: bool) -> str:
+    """The sentences for a call that had begun when nobody wanted it any more."""
+    text = why or "The call was cancelled before it ended."
+    return text if harmless else f"{text} {_DOUBT}"
 
 
 def sibling_failed(name: str) -> str:
