@@ -262,6 +262,21 @@ class TestCustomTools:
         outcome = await run_one(f, one=ToolCall("c1", "f", "{}"))
 
         assert outcome.reason == "unknown_tool"
+        assert outcome.output == (
+            "The tool 'f' is called in another way: as a custom tool, with a text as it is."
+        )
+
+    async def test_nor_is_a_function_called_with_a_text(self) -> None:
+        @tool
+        async def f(text: str) -> str:
+            raise AssertionError
+
+        outcome = await run_one(f, one=self.said("f", "text"))
+
+        assert outcome.reason == "unknown_tool"
+        assert outcome.output == (
+            "The tool 'f' is called in another way: as a function, with arguments as JSON."
+        )
 
     def test_what_the_api_is_told(self) -> None:
         @custom_tool(regex="[a-z]+")

@@ -203,7 +203,9 @@ class CallRun:
     async def _outcome(self) -> ToolOutcome:
         tool, call = self.tool, self.call
         if tool is None:
-            return ToolOutcome("failed", results.unknown_tool(call.full_name, self._tools), "unknown_tool")
+            name, other = call.full_name, self._tools.get(call.full_name)
+            text = results.other_kind(name, other.kind) if other else results.unknown_tool(name, self._tools)
+            return ToolOutcome("failed", text, "unknown_tool")
         try:
             arguments = structured(tool, call.arguments, self._setting.vault)
         except InvalidArgumentsError as error:

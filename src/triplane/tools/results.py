@@ -15,10 +15,16 @@ from .sink import Sink
 from .values import UnserialisableError, to_json
 
 if TYPE_CHECKING:
+    from triplane.core.outcome import CallKind
+
     from .options import ErrorText
 
 # A sentence about an error is the engine's, not the tool's output, so it has a budget of its own.
 MAX_ERROR = 2_000
+_WAYS: Mapping[CallKind, str] = {
+    "function_call": "as a function, with arguments as JSON",
+    "custom_tool_call": "as a custom tool, with a text as it is",
+}
 _DOUBT = "Whether it did its work is not known; look before you make it again."
 _MAX_NAMES = 20
 _MAX_ERRORS = 10
@@ -230,6 +236,18 @@ def unknown_tool(name: str, known: Iterable[str]) -> str:
         return f"There is no tool named {_quoted(name)}: you have no tools."
     more = f" and {len(names) - _MAX_NAMES} more" if len(names) > _MAX_NAMES else ""
     return f"There is no tool named {_quoted(name)}. The tools are: {', '.join(names[:_MAX_NAMES])}{more}."
+
+
+def other_kind(name: str, kind: CallKind) -> str:
+    """The sentence for a call of a tool that is called in another way.
+
+    Args:
+        name: Its name.
+        kind: The type of the items by which it is called.
+    """
+    return (
+        f"The tool {_quoted(name)} is called in another way: {_WAYS.get(kind, f'by an item of type {kind}')}."
+    )
 
 
 def _quoted(name: str) -> str:
