@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import pytest
 import trio
@@ -11,7 +11,7 @@ from openai.types.responses import Tool as ToolModel
 from pydantic import TypeAdapter
 from tool_bench import run_all, run_one
 
-from triplane import Agent
+from triplane import Agent, Secret
 from triplane.core.answers import answers_of
 from triplane.core.errors import ConfigError
 from triplane.core.outcome import ToolCall, ToolOutcome
@@ -311,11 +311,13 @@ class TestCustomTools:
     def test_what_makes_no_sense(self) -> None:
         async def two(a: str, b: str) -> None: ...
         async def number(a: int) -> None: ...
+        async def secret(a: Annotated[str, Secret()]) -> None: ...
         async def fine(a: str) -> None: ...
 
         for function, more, words in [
             (two, {}, "must take one str"),
             (number, {}, "must take one str"),
+            (secret, {}, "the text of the custom tool 'secret' cannot be secret; let a @triplane.tool"),
             (fine, {"lark": "a", "regex": "b"}, "has two grammars"),
             (fine, {"lark": ""}, "give a grammar as text"),
             (3, {}, "takes a function"),
