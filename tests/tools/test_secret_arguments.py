@@ -258,6 +258,17 @@ async def test_an_error_that_quotes_it_is_told_without() -> None:
     assert "horse" not in told
 
 
+@pytest.mark.parametrize("quoted", [str, repr, ascii, json.dumps])
+async def test_a_secret_that_is_not_ascii_is_known_in_all_its_forms(quoted) -> None:
+    @triplane.tool(effect="read")
+    async def dump(password: Annotated[str, Secret()]) -> str:
+        return f"<{quoted(password)}>"
+
+    outcome, _ = await run(dump, json.dumps({"password": "ключ 🔑 é"}))
+
+    assert "<[secret 1]>" == outcome.output.replace('"', "").replace("'", "")
+
+
 async def test_an_error_that_ends_the_run_comes_without_its_cause() -> None:
     raising = attrs.evolve(refuse, on_error="raise", retries=0)
     with pytest.raises(ToolFailedError) as caught:

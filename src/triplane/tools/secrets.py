@@ -112,7 +112,7 @@ class Vault:
             form: mask
             for mask in dict.fromkeys(_MASK.findall(arguments))
             for leaf in _leaves(self._values.get(mask))
-            for form in (leaf, json.dumps(leaf)[1:-1], orjson.dumps(leaf).decode()[1:-1], repr(leaf)[1:-1])
+            for form in _forms(leaf)
             if len(form) >= _SHORTEST
         }
         return masked_text.masked(text, forms)
@@ -149,6 +149,12 @@ def structured(tool: Tool, arguments: str, vault: Vault) -> dict[str, Any]:
 
 def _is_mask(value: object) -> bool:
     return isinstance(value, str) and _MASK.fullmatch(value) is not None
+
+
+def _forms(leaf: str) -> Iterator[str]:
+    yield leaf
+    for quoted in (json.dumps(leaf), orjson.dumps(leaf).decode(), repr(leaf), ascii(leaf)):
+        yield quoted[1:-1]
 
 
 def _leaves(value: object) -> Iterator[str]:
