@@ -269,6 +269,23 @@ async def test_a_secret_that_is_not_ascii_is_known_in_all_its_forms(quoted) -> N
     assert "<[secret 1]>" == outcome.output.replace('"', "").replace("'", "")
 
 
+@pytest.mark.parametrize(
+    "message", ["password: {}, and so on", "{}" + "y" * 20_000, "x" * 8_180 + "{}" + "y" * 20_000]
+)
+@pytest.mark.parametrize("error_text", [None, str])
+async def test_nothing_is_taken_out_of_an_error_before_its_secrets(message, error_text) -> None:
+    """What redaction and budgets leave of a secret, nobody would know for one."""
+
+    @triplane.tool(effect="read", error_text=error_text)
+    async def dump(password: Annotated[str, Secret()]) -> str:
+        raise ValueError(message.format(password))
+
+    _, told = await run(dump, ARGUMENTS.replace('"user": "me", ', ""))
+
+    assert not any(word in told for word in ("corr", "horse", "battery", "staple"))
+    assert message.startswith("x") or "[secret 1]" in told.replace("[secret 1]", "", 1)
+
+
 async def test_an_error_that_ends_the_run_comes_without_its_cause() -> None:
     raising = attrs.evolve(refuse, on_error="raise", retries=0)
     with pytest.raises(ToolFailedError) as caught:

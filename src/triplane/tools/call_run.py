@@ -320,6 +320,9 @@ class CallRun:
     def _has_secrets(self) -> bool:
         return self.tool is not None and bool(self.tool.secrets)
 
+    def _masked(self, text: str) -> str:
+        return self._setting.vault.masked(text, self.call.arguments) if self._has_secrets else text
+
     def _without_secrets(self, outcome: ToolOutcome) -> ToolOutcome:
         vault, arguments = self._setting.vault, self.call.arguments
         content = outcome.content and tuple(
@@ -347,7 +350,7 @@ class CallRun:
             text = results.with_output(f"The tool ran, but {results.cap(str(failure))}", output.text())
             return self._ended("failed", text, "invalid_result")
         hidden = tool.hide_errors if isinstance(tool.hide_errors, tuple) else (tool.hide_errors,)
-        text = results.failed(failure, tool.error_text, hidden)
+        text = results.failed(failure, tool.error_text, hidden, self._masked)
         return self._ended("failed", results.with_output(text, output.text()), "exception")
 
     def _succeeded(self, tool: Tool, value: Any, output: CallOutput) -> ToolOutcome:
@@ -398,7 +401,7 @@ class CallRun:
         harmless = self.tool.effect == "read"
         if error is None or _is_cancellation(error):
             return self._ended("cancelled", results.cancelled(self._unwanted, harmless=harmless))
-        return self._ended("failed", results.stopped(error, harmless=harmless), "exception")
+        return self._ended("failed", results.stopped(error, self._masked, harmless=harmless), "exception")
 
     def _begin_artifact(self) -> ArtifactWriter:
         store, run_id = self._setting.artifacts, self._setting.run_id
