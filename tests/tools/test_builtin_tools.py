@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import pytest
 import trio
@@ -11,7 +11,7 @@ from openai.types.responses import Tool as ToolModel
 from pydantic import TypeAdapter
 from tool_bench import run_all, run_one
 
-from triplane import Agent
+from triplane import Agent, Secret
 from triplane.core.answers import answers_of
 from triplane.core.errors import ConfigError
 from triplane.core.outcome import ToolCall, ToolOutcome
@@ -276,6 +276,21 @@ class TestCustomTools:
         outcome = await run_one(f, one=ToolCall("c1", "f", "{}"))
 
         assert outcome.reason == "unknown_tool"
+        assert outcome.output == (
+            "The tool 'f' is called in another way: as a custom tool, with a text as it is."
+        )
+
+    async def test_nor_is_a_function_called_with_a_text(self) -> None:
+        @tool
+        async def f(text: str) -> str:
+            raise AssertionError
+
+        outcome = await run_one(f, one=self.said("f", "text"))
+
+        assert outcome.reason == "unknown_tool"
+        assert outcome.output == (
+            "The tool 'f' is called in another way: as a function, with arguments as JSON."
+        )
 
     def test_what_the_api_is_told(self) -> None:
         @custom_tool(regex="[a-z]+")
@@ -310,11 +325,13 @@ class TestCustomTools:
     def test_what_makes_no_sense(self) -> None:
         async def two(a: str, b: str) -> None: ...
         async def number(a: int) -> None: ...
+        async def secret(a: Annotated[str, Secret()]) -> None: ...
         async def fine(a: str) -> None: ...
 
         for function, more, words in [
             (two, {}, "must take one str"),
             (number, {}, "must take one str"),
+            (secret, {}, "the text of the custom tool 'secret' cannot be secret; let a @triplane.tool"),
             (fine, {"lark": "a", "regex": "b"}, "has two grammars"),
             (fine, {"lark": ""}, "give a grammar as text"),
             (3, {}, "takes a function"),

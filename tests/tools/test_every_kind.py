@@ -436,10 +436,8 @@ async def test_a_cancellation(kind: str, scene: Any) -> None:
     await until(lambda: thread_statistics().abandoned == before)
 
     assert scope.cancelled_caught
-    assert (observer.outcomes["c1"].kind, observer.outcomes["c1"].output) == (
-        "cancelled",
-        "The call was cancelled before it ended.",
-    )
+    assert "cancelled" == observer.outcomes["c1"].kind
+    assert observer.outcomes["c1"].output.startswith("The call was cancelled before it ended. Whether it did")
 
 
 @pytest.mark.parametrize("kind", PROCESSES)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import math
 from typing import Any
@@ -12,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tool_bench import NoEngine, Recorder, call, run_all, run_one, steady, told
 
-from triplane.core.outcome import ToolCall, ToolOutcome
+from triplane.core.outcome import EffectClass, ToolCall, ToolOutcome
 from triplane.tools import Sink, Tool, ToolContext, by_name, idempotency_key, run_calls, tool
 
 
@@ -516,10 +517,30 @@ class TestWhatStopsPrograms:
 
         assert told(observer.outcomes["c1"]) == ToolOutcome(
             "failed",
-            "The tool stopped the program. SystemExit: 3",
+            "The tool stopped the program. SystemExit: 3\n"
+            "Whether it did its work is not known; look before you make it again.",
             "exception",
             observer.outcomes["c1"].seconds,
         )
+
+    @pytest.mark.parametrize("effect", ["read", "idempotent", "write"])
+    @pytest.mark.parametrize("kind", ["failed", "cancelled"])
+    async def test_what_may_have_happened(self, effect: EffectClass, kind: str, autojump_clock: Any) -> None:
+        """Nobody knows how far a tool had come that was cut off, by itself or by others."""
+
+        @tool(effect=effect)
+        async def work() -> None:
+            if kind == "failed":
+                raise KeyboardInterrupt
+            await trio.sleep_forever()
+
+        observer = Recorder()
+        with trio.move_on_after(3), contextlib.suppress(KeyboardInterrupt):
+            await run_one(work, observer)
+
+        outcome = observer.outcomes["c1"]
+        assert kind == outcome.kind
+        assert (effect != "read") == ("Whether it did its work is not known" in outcome.output)
 
     async def test_among_others(self) -> None:
         observer = Recorder()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 import triplane
 from triplane import Secret, ToolCall
 from triplane.ledger.artifacts import FileArtifacts
-from triplane.tools import ToolFailedError, Vault, Workbench, run_calls
+from triplane.tools import Sink, ToolFailedError, Vault, Workbench, run_calls
 from triplane.tools.secrets import UnknownSecretError
 
 if TYPE_CHECKING:
@@ -216,6 +216,47 @@ async def test_the_tool_gets_it_and_nobody_else(tool) -> None:
     assert "horse" not in told
 
 
+LETTERS = st.text("abñ\\", min_size=4, max_size=12)
+
+
+@given(LETTERS, st.text("abñ ", max_size=40), st.text("abñ ", max_size=40), st.integers(1, 60))
+def test_a_cut_through_a_secret_leaves_no_piece_of_it(secret, before, after, budget) -> None:
+    vault = Vault()
+    arguments = json.dumps({"password": vault.hide(secret)})
+    sink = Sink(budget)
+    sink.write(f"{before}{secret}{after}".encode())
+
+    kept = sink.text()
+    head, line, tail = vault.masked(kept, arguments).partition("\n[… ")
+
+    assert secret not in head + tail
+    assert bool(line) == (sink.bytes_kept < sink.bytes_produced)
+    if line:
+        tail = tail.partition(" …]\n")[2]
+        assert not any(head.endswith(secret[:size]) for size in range(2, len(secret)))
+        assert not any(tail.startswith(secret[-size:]) for size in range(2, len(secret)))
+
+
+@pytest.mark.parametrize("shown", range(len(SECRET) + 1))
+async def test_an_output_that_is_cut_in_a_secret_shows_none_of_it(shown) -> None:
+    @triplane.tool(effect="read", max_output=400)
+    async def dump(password: Annotated[str, Secret()]) -> str:
+        return "x" * (300 - shown) + password + "y" * 400
+
+    @triplane.tool(effect="read", max_output=400)
+    async def stream(password: Annotated[str, Secret()]) -> AsyncIterator[str]:
+        yield "y" * 400
+        yield password
+        yield "x" * (100 - shown)
+
+    head = (await run(dump, json.dumps({"password": SECRET})))[0].output.partition("\n[… ")[0]
+    tail = (await run(stream, json.dumps({"password": SECRET})))[0].output.partition(" …]\n")[2]
+
+    mask = "[secret 1]" if shown > 1 else ""
+    assert "x" * (300 - shown) + (mask or SECRET[:shown]) == head
+    assert (mask or SECRET[len(SECRET) - shown :]) + "x" * (100 - shown) == tail
+
+
 @triplane.tool(retries=1, effect="read", retry_delay=0)
 async def refuse(user: str, password: Annotated[str, Secret()]) -> str:
     raise PermissionError(f"{user}: {password!r} and {json.dumps(password)} are wrong")
@@ -227,6 +268,34 @@ async def test_an_error_that_quotes_it_is_told_without() -> None:
     assert ("failed", 2) == (outcome.kind, outcome.attempts)
     assert "PermissionError: me: '[secret 1]' and \"[secret 1]\" are wrong" in outcome.output
     assert "horse" not in told
+
+
+@pytest.mark.parametrize("quoted", [str, repr, ascii, json.dumps])
+async def test_a_secret_that_is_not_ascii_is_known_in_all_its_forms(quoted) -> None:
+    @triplane.tool(effect="read")
+    async def dump(password: Annotated[str, Secret()]) -> str:
+        return f"<{quoted(password)}>"
+
+    outcome, _ = await run(dump, json.dumps({"password": "ключ 🔑 é"}))
+
+    assert "<[secret 1]>" == outcome.output.replace('"', "").replace("'", "")
+
+
+@pytest.mark.parametrize(
+    "message", ["password: {}, and so on", "{}" + "y" * 20_000, "x" * 8_180 + "{}" + "y" * 20_000]
+)
+@pytest.mark.parametrize("error_text", [None, str])
+async def test_nothing_is_taken_out_of_an_error_before_its_secrets(message, error_text) -> None:
+    """What redaction and budgets leave of a secret, nobody would know for one."""
+
+    @triplane.tool(effect="read", error_text=error_text)
+    async def dump(password: Annotated[str, Secret()]) -> str:
+        raise ValueError(message.format(password))
+
+    _, told = await run(dump, ARGUMENTS.replace('"user": "me", ', ""))
+
+    assert not any(word in told for word in ("corr", "horse", "battery", "staple"))
+    assert message.startswith("x") or "[secret 1]" in told.replace("[secret 1]", "", 1)
 
 
 async def test_an_error_that_ends_the_run_comes_without_its_cause() -> None:

@@ -39,10 +39,8 @@ def asks_first(tool: Tool, call: ToolCall, vault: Vault) -> str | None:
     try:
         answer: Any = asks(arguments)
     except Exception as error:  # noqa: BLE001  (whoever cannot say whether to ask, asks)
-        words = results.describe_error(error)
-        return (
-            f"needs_approval could not tell: {vault.masked(words, call.arguments) if tool.secrets else words}"
-        )
+        masked = (lambda text: vault.masked(text, call.arguments)) if tool.secrets else str
+        return f"needs_approval could not tell: {results.describe_error(error, masked)}"
     if answer is True or answer is False:
         return "" if answer else None
     return f"needs_approval returned a {type(answer).__name__} and not True or False"

@@ -203,7 +203,9 @@ class CallRun:
     async def _outcome(self) -> ToolOutcome:
         tool, call = self.tool, self.call
         if tool is None:
-            return ToolOutcome("failed", results.unknown_tool(call.full_name, self._tools), "unknown_tool")
+            name, other = call.full_name, self._tools.get(call.full_name)
+            text = results.other_kind(name, other.kind) if other else results.unknown_tool(name, self._tools)
+            return ToolOutcome("failed", text, "unknown_tool")
         try:
             arguments = structured(tool, call.arguments, self._setting.vault)
         except InvalidArgumentsError as error:
@@ -320,6 +322,9 @@ class CallRun:
     def _has_secrets(self) -> bool:
         return self.tool is not None and bool(self.tool.secrets)
 
+    def _masked(self, text: str) -> str:
+        return self._setting.vault.masked(text, self.call.arguments) if self._has_secrets else text
+
     def _without_secrets(self, outcome: ToolOutcome) -> ToolOutcome:
         vault, arguments = self._setting.vault, self.call.arguments
         content = outcome.content and tuple(
@@ -347,7 +352,7 @@ class CallRun:
             text = results.with_output(f"The tool ran, but {results.cap(str(failure))}", output.text())
             return self._ended("failed", text, "invalid_result")
         hidden = tool.hide_errors if isinstance(tool.hide_errors, tuple) else (tool.hide_errors,)
-        text = results.failed(failure, tool.error_text, hidden)
+        text = results.failed(failure, tool.error_text, hidden, self._masked)
         return self._ended("failed", results.with_output(text, output.text()), "exception")
 
     def _succeeded(self, tool: Tool, value: Any, output: CallOutput) -> ToolOutcome:
@@ -394,10 +399,11 @@ class CallRun:
         if self._started is None:
             queued = 0.0 if self._queued is None else trio.current_time() - self._queued
             return ToolOutcome("cancelled", self._unwanted or _NEVER_STARTED, queue_seconds=queued)
+        assert self.tool is not None
+        harmless = self.tool.effect == "read"
         if error is None or _is_cancellation(error):
-            return self._ended("cancelled", self._unwanted or "The call was cancelled before it ended.")
-        text = f"The tool stopped the program. {results.describe_error(error)}"
-        return self._ended("failed", text, "exception")
+            return self._ended("cancelled", results.cancelled(self._unwanted, harmless=harmless))
+        return self._ended("failed", results.stopped(error, self._masked, harmless=harmless), "exception")
 
     def _begin_artifact(self) -> ArtifactWriter:
         store, run_id = self._setting.artifacts, self._setting.run_id

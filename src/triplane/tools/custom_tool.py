@@ -81,7 +81,8 @@ def custom_tool(
         options: See `ToolOptions`.
 
     Raises:
-        ConfigError: The function does not take one text, both grammars are given, or an option does not make sense.
+        ConfigError: The function does not take one text, or a secret one, both grammars are given, or an option does not
+            make sense.
     """
     if function is None:
         return functools.partial(
@@ -99,6 +100,10 @@ def custom_tool(
     seen = functools.partial(function, None) if is_method else function
     signature = read_signature(seen, tool=name, doc=None, annotated=False)
     texts = [parameter for parameter in signature.parameters if not parameter.has_default]
+    if any(parameter.is_secret for parameter in texts):
+        raise ConfigError(
+            f"the text of the custom tool {name!r} cannot be secret; let a @triplane.tool take it as a parameter"
+        )
     if len(texts) != 1 or texts[0].type not in (str, Any):
         raise ConfigError(
             f"the custom tool {name!r} gets a text: its function must take one str, and no more"

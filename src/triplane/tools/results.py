@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -15,10 +15,17 @@ from .sink import Sink
 from .values import UnserialisableError, to_json
 
 if TYPE_CHECKING:
+    from triplane.core.outcome import CallKind
+
     from .options import ErrorText
 
 # A sentence about an error is the engine's, not the tool's output, so it has a budget of its own.
 MAX_ERROR = 2_000
+_WAYS: Mapping[CallKind, str] = {
+    "function_call": "as a function, with arguments as JSON",
+    "custom_tool_call": "as a custom tool, with a text as it is",
+}
+_DOUBT = "Whether it did its work is not known; look before you make it again."
 _MAX_NAMES = 20
 _MAX_ERRORS = 10
 _LONGEST = 16 * 1024
@@ -142,17 +149,26 @@ def _render_parts(parts: Iterable[Any], max_output: int) -> Rendered:
     return Rendered("\n".join(words), produced, kept, tuple(content))
 
 
-def describe_error(error: BaseException) -> str:
-    """An exception in words for the model: types and messages, without secrets, at most 2,000 bytes."""
+def describe_error(error: BaseException, masked: Callable[[str], str] = str) -> str:
+    """An exception in words for the model: types and messages, without secrets, at most 2,000 bytes.
+
+    Args:
+        error: It.
+        masked: Takes the secrets of the call out of a message, before anything else is taken out or cut off: what
+            that left of a secret would not be known for one.
+    """
     leaves = list(_leaves(error))
-    lines = [_one_error(leaf) for leaf in leaves[:_MAX_ERRORS]]
+    lines = [_one_error(leaf, masked) for leaf in leaves[:_MAX_ERRORS]]
     if len(leaves) > _MAX_ERRORS:
         lines.append(f"… {len(leaves) - _MAX_ERRORS} more")
     return cap("\n".join(lines))
 
 
 def failed(
-    error: BaseException, error_text: ErrorText | None = None, hidden: tuple[type[Exception], ...] = ()
+    error: BaseException,
+    error_text: ErrorText | None = None,
+    hidden: tuple[type[Exception], ...] = (),
+    masked: Callable[[str], str] = str,
 ) -> str:
     """The sentences for a tool that raised.
 
@@ -160,6 +176,7 @@ def failed(
         error: What it raised.
         error_text: See `ToolOptions`.
         hidden: The classes of exceptions of which the model learns nothing; one in a group hides the group.
+        masked: See `describe_error`.
     """
     if hidden and any(isinstance(leaf, hidden) for leaf in _leaves(error)):
         return "The tool failed."
@@ -167,10 +184,10 @@ def failed(
         return error_text
     if error_text is not None:
         try:
-            return cap(redact(str(error_text(error))))  # type: ignore[arg-type]  # a group of Exceptions is one for it
+            return cap(redact(masked(str(error_text(error)))))  # type: ignore[arg-type]  # a group of Exceptions is one for it
         except Exception:  # noqa: BLE001  (words that cannot be made must not hide the failure)
             return "The tool failed."
-    return f"The tool failed. {describe_error(error)}"
+    return f"The tool failed. {describe_error(error, masked)}"
 
 
 def with_output(text: str, output: str) -> str:
@@ -186,9 +203,9 @@ def _leaves(error: BaseException) -> Iterable[BaseException]:
         yield error
 
 
-def _one_error(error: BaseException) -> str:
+def _one_error(error: BaseException, masked: Callable[[str], str]) -> str:
     try:
-        message = str(error)
+        message = masked(str(error))
     except Exception:  # noqa: BLE001  (a message that cannot be made must not hide the error)
         message = "(its message cannot be shown)"
     shown = redact(message[:_LONGEST])
@@ -212,7 +229,7 @@ _SECRETS = re.compile(
     r"|(?P<scheme>\b(?:bearer|basic)\s{1,8})[\w.~+/=-]{8,}"
     r"|(?P<url>://)[^\s/@]+(?=@)"
     r"|(?P<name>(?:api[_-]?key|access[_-]?token|auth[_-]?token|secret|passwd|password)[\w-]{0,32}"
-    r"[\"']?\s{0,8}[=:]\s{0,8}[\"']?)[^\s\"',;&]{4,}",
+    r"[\"']?\s{0,8}[=:]\s{0,8}[\"']?)(?!\[secret )[^\s\"',;&]{4,}",
     re.IGNORECASE,
 )
 
@@ -229,6 +246,18 @@ def unknown_tool(name: str, known: Iterable[str]) -> str:
         return f"There is no tool named {_quoted(name)}: you have no tools."
     more = f" and {len(names) - _MAX_NAMES} more" if len(names) > _MAX_NAMES else ""
     return f"There is no tool named {_quoted(name)}. The tools are: {', '.join(names[:_MAX_NAMES])}{more}."
+
+
+def other_kind(name: str, kind: CallKind) -> str:
+    """The sentence for a call of a tool that is called in another way.
+
+    Args:
+        name: Its name.
+        kind: The type of the items by which it is called.
+    """
+    return (
+        f"The tool {_quoted(name)} is called in another way: {_WAYS.get(kind, f'by an item of type {kind}')}."
+    )
 
 
 def _quoted(name: str) -> str:
@@ -249,11 +278,20 @@ def unknown_secret(mask: str) -> str:
 
 
 def interrupted() -> str:
-    """The sentence for a call that the end of the program cut off."""
-    return (
-        "The call was cut off when the program ended. Whether it did its work is not known;"
-        " look before you make it again."
-    )
+    """The sentences for a call that the end of the program cut off."""
+    return f"The call was cut off when the program ended. {_DOUBT}"
+
+
+def stopped(error: BaseException, masked: Callable[[str], str] = str, *, harmless: bool) -> str:
+    """The sentences for a call whose tool raised what stops programs."""
+    text = f"The tool stopped the program. {describe_error(error, masked)}"
+    return text if harmless else f"{text}\n{_DOUBT}"
+
+
+def cancelled(why: str = "", *, harmless: bool) -> str:
+    """The sentences for a call that had begun when nobody wanted it any more."""
+    text = why or "The call was cancelled before it ended."
+    return text if harmless else f"{text} {_DOUBT}"
 
 
 def sibling_failed(name: str) -> str:

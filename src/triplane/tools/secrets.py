@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, final
 import attrs
 import orjson
 
+from . import masked_text
 from .masked_arguments import MaskedArguments
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ class Vault:
         """A text without the secrets of a call, as far as they stand there as they are, or quoted.
 
         Args:
-            text: What a tool said.
+            text: What a tool said, whole or cut to its budget.
             arguments: The call's, masked. What is looked for are the texts and numbers in its secrets, from four
                 characters on.
         """
@@ -118,12 +119,10 @@ class Vault:
             form: mask
             for mask in dict.fromkeys(_MASK.findall(arguments))
             for leaf in _leaves(self._values.get(mask))
-            for form in (leaf, json.dumps(leaf)[1:-1], orjson.dumps(leaf).decode()[1:-1], repr(leaf)[1:-1])
+            for form in _forms(leaf)
             if len(form) >= _SHORTEST
         }
-        for form in sorted(forms, key=len, reverse=True):
-            text = text.replace(form, forms[form])
-        return text
+        return masked_text.masked(text, forms)
 
 
 @final
@@ -157,6 +156,12 @@ def structured(tool: Tool, arguments: str, vault: Vault) -> dict[str, Any]:
 
 def _is_mask(value: object) -> bool:
     return isinstance(value, str) and _MASK.fullmatch(value) is not None
+
+
+def _forms(leaf: str) -> Iterator[str]:
+    yield leaf
+    for quoted in (json.dumps(leaf), orjson.dumps(leaf).decode(), repr(leaf), ascii(leaf)):
+        yield quoted[1:-1]
 
 
 def _leaves(value: object) -> Iterator[str]:
