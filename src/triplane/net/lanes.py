@@ -273,7 +273,7 @@ class Lanes:
         if not drain.is_clean or lane.state != "draining":
             self._give_up(lane)
             return
-        lane.remember(None)
+        lane.remember(None, ended=drain.response_ids)
         lane.end_use()
         lane.become("drained")
         self._on_change()
