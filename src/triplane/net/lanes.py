@@ -174,6 +174,11 @@ class Lanes:
         self.connection.retire()
         self._on_change()
 
+    def close_if_retired(self) -> None:
+        """A retired connection goes at the first moment at which nobody waits for an answer on it."""
+        if self.connection.state == "draining" and not self.is_in_use:
+            self.connection.close()
+
     def lose(self, lane: Lane) -> None:
         """Give up one lane of a shared connection; the others go on, and what comes for it is dropped."""
         if lane not in self._lanes:
