@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import triplane
 from triplane import Secret, ToolCall
-from triplane.tools import ToolFailedError, Vault, run_calls
+from triplane.tools import Setting, ToolFailedError, Vault, run_calls
 
 if TYPE_CHECKING:
     from triplane.core.outcome import ToolOutcome
@@ -168,10 +168,7 @@ async def run(tool: triplane.Tool, arguments: str, vault: Vault | None = None) -
     (outcome,) = await run_calls(
         [call],
         {tool.name: tool},
-        run_id="run_1",
-        engine=None,  # type: ignore[arg-type]
-        observer=told,  # type: ignore[arg-type]
-        vault=vault,
+        Setting(run_id="run_1", engine=None, observer=told, vault=vault),  # type: ignore[arg-type]
     )
     return outcome, repr(told.all)
 

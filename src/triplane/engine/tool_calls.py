@@ -233,18 +233,7 @@ class ToolCalls:
             else:
                 own.append(call)
         try:
-            await run_calls(
-                own,
-                self._tools(),
-                run_id=self._setting.run_id,
-                engine=self._setting.engine,
-                observer=self,
-                workbench=self._setting.workbench,
-                policy=self._policy,
-                begun=begun,
-                ask=self.ask,
-                vault=self._setting.vault,
-            )
+            await run_calls(own, self._tools(), self._setting, policy=self._policy, begun=begun)
         except ToolFailedError as failure:
             raise self._failed(failure) from failure.__cause__
         for call, earlier in taken_over:
