@@ -34,7 +34,7 @@ import trio
 
 from triplane.core.outcome import ToolCall
 from triplane.ledger import FileArtifacts
-from triplane.tools import Workbench, by_name, run_calls, tool
+from triplane.tools import Setting, Workbench, by_name, run_calls, tool
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,11 +76,11 @@ def triplane(*, with_limits: bool) -> Callable[[int], float]:
     calls = [ToolCall("call_1", "weather", ARGUMENTS)]
 
     async def main(count: int) -> float:
-        workbench = Workbench(max_concurrency=64, artifacts=FileArtifacts()) if with_limits else None
+        workbench = Workbench(max_concurrency=64, artifacts=FileArtifacts()) if with_limits else Workbench()
         began = time.process_time()
         for _ in range(count):
             (outcome,) = await run_calls(
-                calls, tools, run_id="run", engine=None, observer=observer, workbench=workbench
+                calls, tools, Setting(run_id="run", engine=None, observer=observer, workbench=workbench)
             )
         spent = time.process_time() - began
         assert outcome.output == EXPECTED

@@ -24,7 +24,7 @@ import trio
 
 from triplane.core.outcome import ToolCall
 from triplane.ledger import FileArtifacts
-from triplane.tools import Workbench, by_name, process_tool, run_calls, tool
+from triplane.tools import Setting, Workbench, by_name, process_tool, run_calls, tool
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -113,10 +113,8 @@ async def run(case: str, size: int, keep: int) -> dict[str, Any]:
         call = ToolCall("c", "t", "{}")
 
         async def once(tool: Tool) -> Any:
-            (outcome,) = await run_calls(
-                [call], by_name([tool]), run_id="r", engine=None, observer=Watch(),
-                workbench=Workbench(artifacts=store),
-            )  # fmt: skip
+            setting = Setting(run_id="r", engine=None, observer=Watch(), workbench=Workbench(artifacts=store))
+            (outcome,) = await run_calls([call], by_name([tool]), setting)
             return outcome
 
         # Whatever is imported and made on first use is there before it counts.

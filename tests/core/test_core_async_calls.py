@@ -65,6 +65,25 @@ def test_an_outcome_while_the_others_run_waits_for_them() -> None:
     assert ["b", "a"] == outputs(reduce(*bodies, *ran("b")))
 
 
+def test_an_outcome_is_that_of_a_later_call_of_its_id_as_well() -> None:
+    bodies: list[Body] = [
+        started(),
+        sent(),
+        whole(call("a", is_async=True)),
+        ToolStarted("a", "look", "{}", "read", "key"),
+        InputAdded(({"type": "message", "role": "user", "content": "Go on."},)),
+        sent(2),
+        whole(call("a"), response_id="resp_2"),
+    ]
+    run = reduce(*bodies)
+    assert ["a"] == [each.call_id for each in run.calls.pending]
+    assert ["a"] == [each.call_id for each in run.calls.in_doubt]
+
+    run = reduce(*bodies, finished("a"))
+    assert (["a", "a"], [], []) == (outputs(run), run.calls.pending, run.calls.outstanding)
+    assert () == unanswered_calls(run.history, run.history)
+
+
 def test_an_outcome_while_the_model_speaks_waits_for_its_end() -> None:
     bodies: list[Body] = [
         started(),

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from triplane.core.unasked import judge_unasked
+from triplane.core.unasked import judge_unasked, repeats_what_ended
 
 
 def lifecycle(kind: str, **response: object) -> str:
@@ -46,3 +46,20 @@ LIMIT = {
 )
 def test_what_it_means(frame: str, verdict: str) -> None:
     assert judge_unasked(frame) == verdict
+
+
+@pytest.mark.parametrize(
+    ("frame", "repeats"),
+    [
+        (lifecycle("completed", id="resp_1"), True),
+        (lifecycle("failed", id="resp_1"), True),
+        (lifecycle("in_progress", id="resp_1"), True),
+        (lifecycle("created", id="resp_1"), False),
+        (lifecycle("completed", id="resp_2", previous_response_id="resp_1"), False),
+        (lifecycle("completed", id=["resp_1"]), False),
+        ('{"type":"keepalive","id":"resp_1"}', False),
+        ("not JSON of resp_1", False),
+    ],
+)
+def test_what_tells_once_more_of_a_response_that_has_ended(frame: str, *, repeats: bool) -> None:
+    assert repeats_what_ended(frame, {"resp_1"}) is repeats

@@ -325,6 +325,38 @@ async def test_a_call_that_the_model_waits_for_is_not_async(autojump_clock: Any)
     assert ([("call_1", "here is tea")], 2) == (outputs(requests[1]), result.turns)
 
 
+@pytest.mark.parametrize("is_early", [False, True])
+async def test_a_later_call_of_its_id_waits_for_it_and_is_not_run(
+    autojump_clock: Any, *, is_early: bool
+) -> None:
+    slow = Slow()
+    bought: list[str] = []
+
+    @triplane.tool(effect="read", early=is_early)
+    async def buy() -> str:
+        """Buy something."""
+        bought.append("tea")
+        return "bought"
+
+    async def play(peer: Played) -> None:
+        await peer.request()
+        await peer.answer("r1", order(), call("look", "{}", "call_2", "fc_2"))
+        await peer.request()
+        await peer.created("r2")
+        await peer.done(call("buy", "{}", "call_1", "fc_3"))
+        await peer.completed("r2", call("buy", "{}", "call_1", "fc_3"))
+        await peer.request()
+        await peer.answer("r3", message("Done."))
+
+    agent = triplane.Agent("m", tools=[*triplane.tools_of(slow), buy])
+    result, _, requests = await run(agent, play)
+
+    assert ([], [("began", "tea"), ("ended", "tea")]) == (bought, slow.log)
+    # The server knows two calls, and each has its output.
+    assert [("call_1", "here is tea")] * 2 == outputs(requests[2])
+    assert ("Done.", 3) == (result.text, result.turns)
+
+
 async def test_an_unknown_tool_that_is_async(autojump_clock: Any) -> None:
     slow = Slow()
 

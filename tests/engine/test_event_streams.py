@@ -6,7 +6,7 @@ import pytest
 from played_server import call, message
 
 import triplane
-from triplane import DifferencesFound, RequestSent, ResponseRetracted
+from triplane import DifferencesFound, FramesReceived, RequestSent, ResponseRetracted
 from triplane.server import (
     CloseSocket,
     Duplicate,
@@ -305,10 +305,11 @@ async def test_what_trails_behind_a_response_does_not_enter_the_next(stage, auto
     agent, executed = make_agent()
     async with stage(play) as s, s.engine.open_run(agent, "x") as run:
         result = await run.wait()
-        (found,) = bodies(run, DifferencesFound)
+        received = "".join(frame for each in bodies(run, FramesReceived) for frame in each.frames)
 
     assert ("fresh", [1], 0) == (result.text, executed, result.reconnects)
-    assert [("foreign", "resp_1")] == [(each["kind"], each["found"]) for each in found.irregularities]
+    # Whether the server said it before or after the request had gone out makes no difference to the log.
+    assert "stale" not in received
 
 
 @pytest.mark.parametrize("strict", [False, True])

@@ -17,6 +17,7 @@ from steering_bench import (
 )
 
 import triplane
+from triplane.engine.steering import SteeringSupport
 from triplane.protocol import ResponseOutputTextDelta
 
 
@@ -240,3 +241,14 @@ async def test_a_server_that_closes_on_a_steer_is_not_steered_again(autojump_clo
         run.cancel()
 
     assert [user("hi"), user("more")] == network.peers[1].received[0]["input"]
+
+
+def test_what_is_learned_does_not_grow_for_ever() -> None:
+    support = SteeringSupport()
+    endpoints = [triplane.Endpoint("ws://host/v1", api_key=f"key of hour {hour}") for hour in range(300)]
+    for endpoint in endpoints:
+        support.rule_out(endpoint, "m")
+        support.rule_out(endpoint)
+
+    assert not support.may_steer(endpoints[-1], "m")
+    assert 256 == len(support._found)

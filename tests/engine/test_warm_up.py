@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import trio
 
 import triplane
 
@@ -89,3 +90,13 @@ async def test_a_lost_warm_up_is_harmless(bench, autojump_clock) -> None:
     async with bench(faults=[Drop(1, nth=1)]) as b:
         assert 0 == await b.engine.warm_up(AGENT)
         assert "echo: one" == (await b.engine.run(AGENT, "one")).text
+
+
+async def test_the_agents_to_be_warmed_up_again_do_not_grow_for_ever(bench, autojump_clock) -> None:
+    async with bench(options=triplane.EngineOptions(rewarm=True)) as b:
+        for number in range(300):
+            with trio.CancelScope() as scope:
+                # As cheap as can be: it is noted all the same.
+                scope.cancel()
+                await b.engine.warm_up(triplane.Agent("m", f"Prompt {number}."))
+        assert 256 == len(b.engine._warmed)

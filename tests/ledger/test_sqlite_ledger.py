@@ -6,12 +6,14 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import sharing
 import trio
+import trio.testing
 
 import triplane
 from triplane.core.errors import ConfigError, LedgerFailed
@@ -348,6 +350,34 @@ async def test_a_run_is_listed_as_parked_until_it_goes_on(path: Path, bodies, st
         (summary,) = await upkeep.summaries(ledger)
 
     assert status == summary.status
+
+
+async def test_a_removal_that_is_cancelled_leaves_no_artifacts(path: Path) -> None:
+    async with triplane.open_ledger(path) as ledger:
+        log = ledger.create("run_1")
+        log.append(STARTED)
+        log.release()
+        await log.durable()
+        artifact = ledger.artifacts.create("run_1", "artifact_1")
+        artifact.write(b"long")
+        artifact.close()
+        busy = threading.Event()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ledger.ask, lambda _connection: busy.wait(10), "write")
+            await trio.testing.wait_all_tasks_blocked()
+            with trio.CancelScope() as scope:
+                nursery.start_soon(cancel_when_blocked, scope)
+                await ledger.remove("run_1")
+            busy.set()
+        # Whatever was asked before has been done.
+        await ledger.ask(lambda _connection: None, "write")
+
+        assert ((), None) == (await ledger.run_ids(), ledger.artifacts.find("run_1", "artifact_1"))
+
+
+async def cancel_when_blocked(scope: trio.CancelScope) -> None:
+    await trio.testing.wait_all_tasks_blocked()
+    scope.cancel()
 
 
 async def test_a_run_in_the_formats_of_others(bench, path: Path) -> None:

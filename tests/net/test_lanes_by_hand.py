@@ -335,3 +335,51 @@ async def test_a_lane_that_was_given_up_sends_nothing(by_hand, nursery, autojump
         assert not lane.is_usable
         mine.release()
         assert "c1/2" == (await mine.acquire()).name
+
+
+@pytest.mark.parametrize("lanes", ["none", "named"])
+async def test_an_end_that_comes_once_more_is_no_answer_to_the_next_run(
+    by_hand, nursery, autojump_clock, lanes
+) -> None:
+    texts: list[str] = []
+
+    async def run(engine) -> None:
+        texts.append((await engine.run(AGENT, "hello")).text)
+
+    async with by_hand(lanes, lanes_per_connection=2) as (engine, peers, _), trio.open_nursery() as runs:
+        runs.start_soon(run, engine)
+        peer = await peers.next()
+        first = (await request(peer)).get("stream_id")
+        await peer.text(end(1, first, "one"))
+        await trio.testing.wait_all_tasks_blocked()
+        runs.start_soon(run, engine)
+        second = (await request(peer)).get("stream_id")
+        await peer.text(end(1, first, "one"))
+        await peer.text(end(2, second, "two"))
+        nursery.start_soon(peer.answer)
+
+    assert first == second
+    assert ["one", "two"] == texts
+
+
+async def test_a_response_may_use_the_id_of_the_one_before_if_it_says_so(
+    by_hand, nursery, autojump_clock
+) -> None:
+    texts: list[str] = []
+
+    async def run(engine) -> None:
+        texts.append((await engine.run(AGENT, "hello")).text)
+
+    async with by_hand("none") as (engine, peers, _), trio.open_nursery() as runs:
+        runs.start_soon(run, engine)
+        peer = await peers.next()
+        await request(peer)
+        await peer.text(end(1, text="one"))
+        await trio.testing.wait_all_tasks_blocked()
+        runs.start_soon(run, engine)
+        await request(peer)
+        await peer.text(frame("response.created", response={"id": "resp_1", "status": "in_progress"}))
+        await peer.text(end(1, text="two"))
+        nursery.start_soon(peer.answer)
+
+    assert ["one", "two"] == texts

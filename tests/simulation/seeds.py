@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import attrs
 
-from triplane.server import Malformed, SpoilOutput
+from triplane.server import Duplicate, Malformed, SpoilOutput
 
 from .scenario import FanOut, Lane, Run, Scenario, Word
 
@@ -135,6 +135,19 @@ FOUND = (
             ),
             options={"max_connections": 3},
             endpoint={"transport": "http"},
+        ),
+    ),
+    Seed(
+        "the end of a response, sent twice, answered another run",
+        "A server sent response.completed twice. The second was still to be read when the lane went to another run, which"
+        " took it for its own answer.",
+        Scenario(
+            seed=1920,
+            jobs=(
+                Run(lines=('REPEAT 2 CALL look {"number": 3}',)),
+                FanOut(programs=(('CALL look {"number": 4}',), ())),
+            ),
+            faults=(Duplicate(after_events=6, nth=4),),
         ),
     ),
 )

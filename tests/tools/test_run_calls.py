@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tool_bench import NoEngine, Recorder, call, run_all, run_one, steady, told
 
 from triplane.core.outcome import EffectClass, ToolCall, ToolOutcome
-from triplane.tools import Sink, Tool, ToolContext, by_name, idempotency_key, run_calls, tool
+from triplane.tools import Setting, Sink, Tool, ToolContext, by_name, idempotency_key, run_calls, tool
 
 
 @tool(effect="read")
@@ -742,7 +742,9 @@ def test_whatever_happens_each_call_is_reported_once(
 
     async def main() -> tuple[ToolOutcome, ...] | None:
         with trio.move_on_after(math.inf if cancel_after is None else cancel_after):
-            return await run_calls(calls, by_name(tools), run_id="run", engine=NoEngine(), observer=observer)
+            return await run_calls(
+                calls, by_name(tools), Setting(run_id="run", engine=NoEngine(), observer=observer)
+            )
         return None
 
     outcomes = None

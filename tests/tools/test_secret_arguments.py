@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 import triplane
 from triplane import Secret, ToolCall
 from triplane.ledger.artifacts import FileArtifacts
-from triplane.tools import Sink, ToolFailedError, Vault, Workbench, run_calls
+from triplane.tools import Setting, Sink, ToolFailedError, Vault, Workbench, run_calls
 from triplane.tools.secrets import UnknownSecretError
 
 if TYPE_CHECKING:
@@ -179,11 +179,7 @@ async def run(
     (outcome,) = await run_calls(
         [call],
         {tool.name: tool},
-        run_id="run_1",
-        engine=None,  # type: ignore[arg-type]
-        observer=told,  # type: ignore[arg-type]
-        workbench=workbench,
-        vault=vault,
+        Setting(run_id="run_1", engine=None, observer=told, workbench=workbench, vault=vault),  # type: ignore[arg-type]
     )
     return outcome, repr(told.all)
 

@@ -14,6 +14,7 @@ from triplane.core.outcome import ToolCall
 from triplane.tools import (
     FailurePolicy,
     Progress,
+    Setting,
     ToolContext,
     ToolFailedError,
     Workbench,
@@ -258,10 +259,7 @@ class TestConcurrency:
             (outcome,) = await run_calls(
                 [inner],
                 by_name([wait]),
-                run_id="r2",
-                engine=NoEngine(),
-                observer=Recorder(),
-                workbench=workbench,
+                Setting(run_id="r2", engine=NoEngine(), observer=Recorder(), workbench=workbench),
             )
             return outcome.output
 

@@ -12,7 +12,7 @@ import trio
 from hypothesis import settings
 
 from triplane.core.outcome import ToolCall, ToolOutcome
-from triplane.tools import Progress, Tool, Workbench, by_name, run_calls
+from triplane.tools import Progress, Setting, Tool, Workbench, by_name, run_calls
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -101,12 +101,15 @@ def told(outcome: ToolOutcome) -> ToolOutcome:
 
 
 async def run_all(
-    *calls: ToolCall, tools: Any, observer: Recorder | None = None, **more: Any
+    *calls: ToolCall,
+    tools: Any,
+    observer: Recorder | None = None,
+    workbench: Workbench | None = None,
+    **more: Any,
 ) -> tuple[ToolOutcome, ...]:
     observer = Recorder() if observer is None else observer
-    outcomes = await run_calls(
-        calls, by_name(tools), run_id="run", engine=NoEngine(), observer=observer, **more
-    )
+    setting = Setting(run_id="run", engine=NoEngine(), observer=observer, workbench=workbench or Workbench())
+    outcomes = await run_calls(calls, by_name(tools), setting, **more)
     assert outcomes == tuple(observer.outcomes[one.call_id] for one in calls)
     return outcomes
 

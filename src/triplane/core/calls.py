@@ -58,7 +58,7 @@ class Calls:
         """The calls whose code started and whose outcome is not known, once the turn is over."""
         return [
             self._started[call_id]
-            for call_id in (*self._pending, *self._outstanding)
+            for call_id in {**self._pending, **self._outstanding}
             if call_id in self._started
         ]
 
@@ -112,7 +112,8 @@ class Calls:
         self._early.clear()
         self._batch = [call for call in calls if not call.is_async]
         self.known |= {call.call_id: call for call in calls}
-        # A call id that already has its outcome is answered from the log and never run again.
+        # A call id that already has its outcome is answered from the log and never run again. One that is outstanding
+        # is not run again either: its outcome, once it comes, is that of both.
         self._pending = {call.call_id: call for call in self._batch if call.call_id not in self.outcomes}
         for call in calls:
             if call.is_async and call.call_id in self.outcomes:

@@ -36,6 +36,11 @@ class Drain:
         waits = any(steer.state == "pending" for steer in self._turn.steers)
         return self._turn.is_over and not self._is_broken and not waits
 
+    @property
+    def response_ids(self) -> list[str | None]:
+        """The ids of the responses that were seen to end; None for one that had none."""
+        return [response.id for response in self._turn.responses]
+
     def take(self, frames: Iterable[str]) -> None:
         """Take the next frames in. What the model says is not kept."""
         for event in FramesReceived("", tuple(frames)).events:

@@ -7,10 +7,10 @@ from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, final
 
 import attrs
-import trio
 
 from triplane.core.artifacts import KeepsArtifacts
 from triplane.core.errors import ConfigError, EngineClosed, TriplaneError
+from triplane.core.remembered import Remembered
 from triplane.net.statistics import PoolStatistics
 from triplane.tools import Vaults, Workbench, needs_namespaces
 
@@ -91,7 +91,8 @@ class Engine:
         self._closed = False
         self._runs_active = 0
         self._runs_finished = 0
-        self._warmed: dict[str, Agent] = {}
+        # By fingerprint, each at most one.
+        self._warmed: Remembered[str, list[Agent]] = Remembered(lambda _fingerprint: [])
         pool.rewarm = self._rewarm
 
     def __repr__(self) -> str:
@@ -291,7 +292,7 @@ class Engine:
             )
         pairs = [(self._lease(agent, f"warm-up of {agent.name}"), agent) for _ in range(lanes)]
         if self._options.rewarm:
-            self._warmed[agent.fingerprint] = agent
+            self._warmed[agent.fingerprint][:] = [agent]
         return await warm_lanes(pairs, self._options)
 
     async def _warm_all(self, agents: Sequence[Agent]) -> None:
@@ -306,19 +307,18 @@ class Engine:
             )
         pairs = [(self._lease(agent, f"warm-up of {agent.name}"), agent) for agent in agents]
         if self._options.rewarm:
-            self._warmed |= {agent.fingerprint: agent for agent in agents}
+            for agent in agents:
+                self._warmed[agent.fingerprint][:] = [agent]
         await warm_lanes(pairs, self._options)
 
     async def _rewarm(self, endpoint: Endpoint, fingerprint: str) -> None:
         """Warm an agent up on another lane than before. Nobody waits for it, so a failure is no more than that."""
-        agent = self._warmed.get(fingerprint)
-        if agent is None:
-            await trio.lowlevel.checkpoint()
-            return
+        pairs = [
+            (self._routes.lease(endpoint, f"warm-up of {agent.name}"), agent)
+            for agent in self._warmed[fingerprint]
+        ]
         with suppress(TriplaneError):
-            await warm_lanes(
-                [(self._routes.lease(endpoint, f"warm-up of {agent.name}"), agent)], self._options
-            )
+            await warm_lanes(pairs, self._options)
 
     @asynccontextmanager
     async def lane(self, endpoint: Endpoint | None = None) -> AsyncIterator[BareLane]:

@@ -195,7 +195,7 @@ class Turn:
                 lane.poison(violation)
             if self._response.is_over:
                 ended_well = self._response.status in ("completed", "incomplete")
-                lane.remember(self._response.id if ended_well else None)
+                lane.remember(self._response.id if ended_well else None, ended=[self._response.id])
             detail = self._response.error
             if (
                 detail is not None

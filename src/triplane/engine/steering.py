@@ -19,6 +19,7 @@ import attrs
 
 from triplane.core.errors import ConnectionLost, ServerError, Stalled
 from triplane.core.records import InputAdded, SteerSent
+from triplane.core.remembered import Remembered
 from triplane.core.retry import VERDICTS
 from triplane.protocol import ResponseSteer, encode, to_wire
 
@@ -55,28 +56,27 @@ class Steered:
     reason: QueuedReason = ""
 
 
+@attrs.define
+class _Found:
+    is_of_no_use: bool = False
+
+
 @final
 class SteeringSupport:
     """Where steering was found to be of no use. One for an engine: what one run learns, the others need not."""
 
     def __init__(self) -> None:
-        self._endpoints: set[Endpoint] = set()
-        self._models: set[tuple[Endpoint, str]] = set()
+        # By endpoint and model, None for all models of it.
+        self._found: Remembered[tuple[Endpoint, str | None], _Found] = Remembered(lambda _key: _Found())
 
     def may_steer(self, endpoint: Endpoint, model: str) -> bool:
         """Whether it is worth trying."""
-        return (
-            endpoint.steering == "auto"
-            and endpoint not in self._endpoints
-            and (endpoint, model) not in self._models
-        )
+        found = (self._found[endpoint, None], self._found[endpoint, model])
+        return endpoint.steering == "auto" and not any(each.is_of_no_use for each in found)
 
     def rule_out(self, endpoint: Endpoint, model: str | None = None) -> None:
         """Try no more at this endpoint, or only with this model of it."""
-        if model is None:
-            self._endpoints.add(endpoint)
-        else:
-            self._models.add((endpoint, model))
+        self._found[endpoint, model].is_of_no_use = True
 
 
 @final

@@ -142,7 +142,11 @@ class ToolCalls:
             if call_id not in waiting and call_id not in retracted
         ]
         # What a server calls async whose tool is not has no nursery to run in.
-        outstanding = self._run.calls.outstanding if self._nursery is None else ()
+        outstanding = [
+            call
+            for call in self._run.calls.outstanding
+            if self._nursery is None and call.call_id not in waiting
+        ]
         calls = (*pending, *ended, *outstanding)
         wanted = {(call.full_name, call.arguments) for call in calls}
         for call_id, begun in tuple(self._begun.items()):
@@ -165,9 +169,17 @@ class ToolCalls:
                 self._record(ToolFinished(call.call_id, call.full_name, outcome))
 
     def is_begun(self, call: ToolCall) -> bool:
-        """Whether a call that `claim` gave has started, or gets what a call of a response that was retracted brings."""
+        """Whether a call that `claim` gave has started, or gets what another call brings.
+
+        That is one of a response that was retracted, or of an earlier one whose id it has and that still runs.
+        """
         retracted = self._run.calls.retracted
-        return call.call_id in self._begun or call.call_id in retracted or self._find(call) is not None
+        return (
+            call.call_id in self._begun
+            or call.call_id in retracted
+            or self._runs_async(call)
+            or self._find(call) is not None
+        )
 
     def start_async(self) -> None:
         """Start the calls that the model does not wait for. Not a checkpoint."""
@@ -208,12 +220,15 @@ class ToolCalls:
         """
         own: list[ToolCall] = []
         taken_over: list[tuple[ToolCall, CallRun]] = []
+        others: list[ToolCall] = []
         begun: dict[str, CallRun] = {}
         retracted = self._run.calls.retracted
         for call in calls:
             if call.call_id in self._begun and call.call_id not in retracted:
                 begun[call.call_id] = self._begun.pop(call.call_id)
                 own.append(call)
+            elif self._runs_async(call):
+                others.append(call)
             elif (earlier := self._take_over(call)) is not None:
                 taken_over.append((call, earlier))
             elif call.call_id in retracted:
@@ -221,24 +236,18 @@ class ToolCalls:
             else:
                 own.append(call)
         try:
-            await run_calls(
-                own,
-                self._tools(),
-                run_id=self._setting.run_id,
-                engine=self._setting.engine,
-                observer=self,
-                workbench=self._setting.workbench,
-                policy=self._policy,
-                begun=begun,
-                ask=self.ask,
-                vault=self._setting.vault,
-            )
+            await run_calls(own, self._tools(), self._setting, policy=self._policy, begun=begun)
         except ToolFailedError as failure:
             raise self._failed(failure) from failure.__cause__
         for call, earlier in taken_over:
             await earlier.over.wait()
             assert earlier.outcome is not None
             self._finish(call, earlier.outcome, earlier.call.call_id)
+        if others:
+            await self._async.delivery(
+                lambda: all(self._run.calls.outcome_of(each.call_id) for each in others)
+            )
+            self.check()
         self._cancel_those_who_wait(own)
         self._check_repetitions()
 
@@ -331,6 +340,7 @@ class ToolCalls:
             call.call_id in self._begun
             or call.call_id in outcomes
             or call.call_id in self._run.calls.retracted
+            or self._runs_async(call)
         ):
             return False
         if self._find(call) is not None:
@@ -340,6 +350,12 @@ class ToolCalls:
         if len(outcomes) + running + outstanding >= self._agent.limits.max_tool_calls:
             return False
         return asks_first(tool, call, self._setting.vault) is None
+
+    def _runs_async(self, call: ToolCall) -> bool:
+        """Whether a call that the model does not wait for has this one's id, and no outcome yet."""
+        if self._nursery is None:
+            return False
+        return any(each.call_id == call.call_id for each in self._run.calls.outstanding)
 
     def _find(self, call: ToolCall) -> CallRun | None:
         """The same call of a response that was retracted."""

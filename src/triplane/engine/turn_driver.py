@@ -323,7 +323,8 @@ class TurnDriver:
                 self._record(difference)
             check_whole(each, strict=self._options.strict)
         head = self._reducer.head
-        lane.remember(head.response_id if head else None)
+        ended = [response.id for response in self._reducer.turn.responses]
+        lane.remember(head.response_id if head else None, ended=ended)
         self._keep_head(head.response_id if head else None)
         return True
 

@@ -97,5 +97,6 @@ async def _warm(lease: RoutedLease, agent: Agent, options: EngineOptions) -> boo
         return False
     # A server that ignores ``generate`` answers with output; nothing may then continue from it.
     is_warm = response.status == "completed" and response.id is not None and not response.output()
-    lane.remember(response.id if is_warm else None, warm_for=agent.fingerprint if is_warm else None)
+    warm_for = agent.fingerprint if is_warm else None
+    lane.remember(response.id if is_warm else None, ended=[response.id], warm_for=warm_for)
     return is_warm

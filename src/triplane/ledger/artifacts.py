@@ -81,7 +81,7 @@ class FileArtifacts:
         return tuple(artifact for artifact in found if artifact is not None)
 
     def remove(self, run_id: str) -> None:
-        """Delete the artifacts of a run. Not a checkpoint."""
+        """Delete the artifacts of a run. Not a checkpoint; may be called in any thread."""
         self._of_run.pop(run_id, None)
         if self._directory is not None:
             shutil.rmtree(self._directory / _as_name(run_id), ignore_errors=True)

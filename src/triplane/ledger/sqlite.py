@@ -143,14 +143,19 @@ class SqliteLedger:
         return Follower(self, run_id, after)
 
     async def remove(self, run_id: str) -> None:
-        """Delete a run for good, its artifacts included. A checkpoint.
+        """Delete a run for good, its artifacts included. A checkpoint; cancelled while it waits, it is done all the same.
 
         Raises:
             ConfigError: There is no such run.
             LedgerFailed: Somebody has the claim to it, or the file could not be written.
         """
-        await self.ask(partial(remove_run, self.writer, run_id=run_id), "write")
-        self._artifacts.remove(run_id)
+
+        def remove(connection: sqlite3.Connection) -> None:
+            remove_run(self.writer, connection, run_id)
+            # Here, and not by whoever waits for it: cancelled, that one would leave them, and nobody could ask again.
+            self._artifacts.remove(run_id)
+
+        await self.ask(remove, "write")
 
     # What follows is for the logs and for upkeep.
 

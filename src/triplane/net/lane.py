@@ -7,7 +7,7 @@ connection itself; where it has several, the demultiplexer reads and each lane h
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Final, final
 
 import attrs
 import trio
@@ -15,9 +15,10 @@ import trio
 from triplane.core.continuation import LaneMemory
 from triplane.core.errors import ConnectionLost
 from triplane.core.lifecycle import LaneState, next_lane_state
+from triplane.core.unasked import repeats_what_ended
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from triplane.core.errors import CloseInfo, TriplaneError
     from triplane.core.lifecycle import LaneInput
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from .endpoint import Endpoint
     from .lanes import Lanes
     from .pool import Pool
+
+_BEGINS: Final = '"response.created"'
 
 
 @attrs.frozen
@@ -67,6 +70,8 @@ class Lane:
         self.requests = 0
         self.owes = False
         self.has_steered = False
+        # The responses of the answer before, whose end may come once more, until the next one has begun.
+        self._ended: frozenset[str] = frozenset()
         self._heard_at: float | None = None
         self._number = number
         self._connection = lanes.connection
@@ -151,6 +156,9 @@ class Lane:
     async def receive(self) -> tuple[str, ...]:
         """The next frames of this lane, at least one. A checkpoint; cancelling it loses nothing.
 
+        What a server says once more of the response before is left out: to another run, which does not know that one's
+        id, it would be the answer to what it has asked.
+
         Raises:
             ConnectionLost: The connection is over and everything received has been read; or the lane is gone.
             Stalled: The heartbeat found the peer dead.
@@ -159,6 +167,11 @@ class Lane:
                 `max_connection_buffer`), so this lane was given up.
             trio.BusyResourceError: Another task is receiving.
         """
+        while not (frames := self._without_repetitions(await self._receive())):
+            pass
+        return frames
+
+    async def _receive(self) -> tuple[str, ...]:
         if self.inbox is not None:
             frames = await self.inbox.receive()
             self._heard_at = trio.current_time()
@@ -171,6 +184,15 @@ class Lane:
                 return frames
             # It was turned down for the lane's name: the model has not seen it, and its holder still wants it.
             await self._connection.send(request)
+
+    def _without_repetitions(self, frames: tuple[str, ...]) -> tuple[str, ...]:
+        if not self._ended:
+            return frames
+        kept = tuple(frame for frame in frames if not repeats_what_ended(frame, self._ended))
+        if any(_BEGINS in frame for frame in kept):
+            # From here on whoever reads can tell by its id. It may be the same one.
+            self._ended = frozenset()
+        return kept
 
     def since_event(self) -> float | None:
         """Seconds since something came on it, None before the first."""
@@ -216,17 +238,21 @@ class Lane:
         if self.inbox is None:
             self._connection.end_use()
 
-    def remember(self, response_id: str | None, *, warm_for: str | None = None) -> None:
+    def remember(
+        self, response_id: str | None, *, ended: Iterable[str | None] = (), warm_for: str | None = None
+    ) -> None:
         """Note that the answer to the request in hand has been read to its end, and what the server now caches here.
 
         Over HTTP it never caches anything. Not a checkpoint.
 
         Args:
             response_id: The response that it caches; None for none.
+            ended: The responses that the answer was made of, whatever became of them, as far as they had ids.
             warm_for: The agent that the response is a warm-up for.
         """
         if self._memory.keeps:
             self._memory = LaneMemory(self._connection.name, response_id, warm_for)
+        self._ended = frozenset(filter(None, ended))
         self.owes = self.has_steered = False
         if self.inbox is not None:
             self.inbox.settle()

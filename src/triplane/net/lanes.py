@@ -174,6 +174,11 @@ class Lanes:
         self.connection.retire()
         self._on_change()
 
+    def close_if_retired(self) -> None:
+        """A retired connection goes at the first moment at which nobody waits for an answer on it."""
+        if self.connection.state == "draining" and not self.is_in_use:
+            self.connection.close()
+
     def lose(self, lane: Lane) -> None:
         """Give up one lane of a shared connection; the others go on, and what comes for it is dropped."""
         if lane not in self._lanes:
@@ -273,7 +278,7 @@ class Lanes:
         if not drain.is_clean or lane.state != "draining":
             self._give_up(lane)
             return
-        lane.remember(None)
+        lane.remember(None, ended=drain.response_ids)
         lane.end_use()
         lane.become("drained")
         self._on_change()

@@ -226,7 +226,7 @@ class Pool:
 
     def _changed(self, place: Place, lanes: Lanes) -> None:
         """A lane is no longer in use: its connection may be due to close, and somebody may be waiting for it."""
-        self._close_if_retired(lanes)
+        lanes.close_if_retired()
         self._replan(place)
 
     def _replan(self, place: Place) -> None:
@@ -377,11 +377,6 @@ class Pool:
             if lanes in place.connections:
                 self._remove(place, lanes)
         return failure
-
-    def _close_if_retired(self, lanes: Lanes) -> None:
-        """A retired connection goes at the first moment at which nobody waits for an answer on it."""
-        if lanes.connection.state == "draining" and not lanes.is_in_use:
-            lanes.connection.close()
 
     def _delay(self, attempt: int, asked: float | None) -> float:
         return delay_before(

@@ -82,15 +82,15 @@ class Setting:
         run_id: The run, for the context and the idempotency keys.
         engine: What a tool's context runs other agents on.
         observer: Told what is queued, what starts and what ended.
-        workbench: What they share with the calls of other runs.
+        workbench: What they share with the calls of other runs. Default: nothing.
         ask: Asks a person what the run of another agent asks, on behalf of a call; see `ToolContext`.
-        vault: What the masks in their arguments stand for.
+        vault: What the masks in their arguments stand for. Default: nothing.
     """
 
     run_id: str
     engine: AgentRunner
     observer: Observer
-    workbench: Workbench
+    workbench: Workbench = attrs.field(factory=Workbench)
     ask: AskFor = ask_nobody
     vault: Vault = attrs.field(factory=Vault)
 

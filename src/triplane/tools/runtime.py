@@ -7,18 +7,15 @@ from typing import TYPE_CHECKING, final
 import trio
 
 from . import results
-from .call_run import CallRun, Observer, Setting
-from .context import AskFor, ask_nobody
+from .call_run import CallRun
 from .options import FailurePolicy
-from .secrets import Vault
-from .workbench import Workbench
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from triplane.core.outcome import ToolCall, ToolOutcome
 
-    from .context import AgentRunner
+    from .call_run import Setting
     from .tool import Tool
 
 _REPORTED = FailurePolicy()
@@ -41,15 +38,10 @@ class ToolFailedError(Exception):
 async def run_calls(
     calls: Sequence[ToolCall],
     tools: Mapping[str, Tool],
+    setting: Setting,
     *,
-    run_id: str,
-    engine: AgentRunner,
-    observer: Observer,
-    workbench: Workbench | None = None,
     policy: FailurePolicy = _REPORTED,
     begun: Mapping[str, CallRun] | None = None,
-    ask: AskFor = ask_nobody,
-    vault: Vault | None = None,
 ) -> tuple[ToolOutcome, ...]:
     """Run `calls`, all at once, and return their outcomes in the same order.
 
@@ -62,33 +54,20 @@ async def run_calls(
     Args:
         calls: The calls of one response.
         tools: The tools there are, by name.
-        run_id: The run, for the context and the idempotency keys.
-        engine: What a tool's context runs other agents on.
-        observer: Told what starts and what ended.
-        workbench: What the calls share with those of other runs. Default: nothing.
+        setting: What they have in common with the other calls of the run.
         policy: What a failed call does where its tool does not say.
         begun: Calls that run already, in tasks of somebody else's, by their ids. They are waited for.
-        ask: See `Setting`.
-        vault: What the masks in their arguments stand for. Default: nothing.
 
     Raises:
         ToolFailedError: A call failed, and its tool or `policy` says ``on_error="raise"``. All calls have their
             outcomes.
-        Exception: What `observer` raised: as it is, or, if it raised more than once, in a group.
+        Exception: What the setting's observer raised: as it is, or, if it raised more than once, in a group.
         BaseException: What a tool raised that is not an `Exception`, such as `SystemExit`; in a group if there are
             several calls. The other calls are cancelled.
 
     Cancellation: cancels every call that has not ended; the observer is told of each before `trio.Cancelled`
     is raised. An outcome that the observer was told is final. Checkpoints: always.
     """
-    setting = Setting(
-        run_id=run_id,
-        engine=engine,
-        observer=observer,
-        workbench=workbench or Workbench(),
-        ask=ask,
-        vault=Vault() if vault is None else vault,
-    )
     begun = {} if begun is None else begun
     is_alone = len(calls) == 1
     runs = [begun.get(call.call_id) or CallRun(call, tools, setting, is_alone=is_alone) for call in calls]
