@@ -99,6 +99,10 @@ async def test_what_is_asked_for_in_vain() -> None:
     with pytest.raises(ConfigError, match="has no tool 'texts'; its tools are: bytes, change"):
         async with mcp.open_mcp(plain(), allow=["texts"]):
             raise AssertionError
+    # A tool that was to be kept from the model is not there under that name.
+    with pytest.raises(ConfigError, match=r"has no tool 'delete_\*'; its tools are: bytes, change"):
+        async with mcp.open_mcp(plain(), deny=["text", "delete_*"]):
+            raise AssertionError
     with pytest.raises(ConfigError, match="'raise' has retries=1 with effect='write'"):
         async with mcp.open_mcp(plain(), retries=1):
             raise AssertionError

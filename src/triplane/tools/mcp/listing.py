@@ -77,8 +77,8 @@ class Choice:
         return checked(name, given)
 
     def unused(self, names: Collection[str]) -> list[str]:
-        """The patterns in `allow` and `overrides` that match none of the names."""
-        patterns = (*(self.allow or ()), *self.overrides)
+        """The patterns that match none of the names."""
+        patterns = (*(self.allow or ()), *self.deny, *self.overrides)
         return [pattern for pattern in patterns if not any(fnmatchcase(name, pattern) for name in names)]
 
 
