@@ -62,6 +62,8 @@ def resume(
 ) -> int:
     """Continue RUN from where its log ends, and show it from there on.
 
+    RUN is its id, the beginning of its id, or "last".
+
     The run may have been cut off anywhere, with the process that drove it; one that failed or was interrupted goes on.
     Nothing is done twice: a tool call that had started, and may have had its effect, is not made again, and the model
     is told so. Give the same options as before; if something else would be sent, it is refused with the difference.
