@@ -93,6 +93,12 @@ def test_from_the_question_to_the_answer(shell) -> None:
     assert calls == [json.loads(line)["call_id"] for line in out.splitlines()]
     assert len(records) == len(shell.records())
 
+    # Two reasons for one call, of which only one could be told.
+    status, out, err = shell.agent("resume", run_id, "--deny", f"{calls[1]}=a", "--deny", f"{calls[1]}=b")
+    assert (2, "") == (status, out)
+    assert f"--deny is given twice for the call {calls[1]}" in " ".join(err.split())
+    assert len(records) == len(shell.records())
+
     # Something decided.
     status, out, err = shell.agent("resume", run_id, "--deny", f"{calls[1]}=Not b = not ever.")
     assert (3, "", []) == (status, out, shell.made())

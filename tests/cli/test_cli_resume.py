@@ -61,12 +61,16 @@ async def test_what_was_killed_goes_on(killed) -> None:
     assert 1 == refused.returncode
     assert b"the instructions are new" in refused.stderr
 
-    resumed = await finished(handle, ledger, "resume", run_id)
+    unknown = await finished(handle, ledger, "resume", "run_nonesuch")
+    assert 1 == unknown.returncode
+    assert b"there is no run run_nonesuch in " in unknown.stderr
+
+    resumed = await finished(handle, ledger, "resume", run_id[:12])
     assert (0, b"word word word \n") == (resumed.returncode, resumed.stdout), resumed.stderr
     assert b"the run goes on\nturn 2 is tried again (resumed)" in resumed.stderr
     assert b"turn 2, attempt 2:" in resumed.stderr
 
-    again = await finished(handle, ledger, "resume", run_id)
+    again = await finished(handle, ledger, "resume", "last")
     assert resumed.stdout == again.stdout
     assert b"turn 2" not in again.stderr
 

@@ -122,6 +122,22 @@ async def test_leaving_a_parked_run_leaves_it_parked(bench, autojump_clock) -> N
     assert ("completed", ["look 2", "pay 1"]) == (result.status, shop.done)
 
 
+async def test_a_decision_is_about_one_call_by_its_id(bench, autojump_clock) -> None:
+    shop = Shop()
+    async with bench() as b, b.engine.open_run(shop.agent(), CALLS) as run:
+        await parked(run)
+        (asked,) = run.approvals
+        for decide in (run.approve, run.deny):
+            for wrong in ([asked.call_id], {asked.call_id: "Too much."}, asked, None):
+                with pytest.raises(triplane.ConfigError, match="the id of one call, .* once for each"):
+                    decide(wrong)
+        for wrong in ({"approve": [[asked.call_id]]}, {"deny": [asked]}, {"deny": {asked.call_id: ["why"]}}):
+            with pytest.raises(triplane.ConfigError, match="ids of calls and reasons are text"):
+                await b.engine.resume(run.run_id, shop.agent(), **wrong)
+        assert (asked,) == run.approvals
+        run.cancel()
+
+
 async def test_cancelling_a_parked_run_ends_it(bench, autojump_clock) -> None:
     shop = Shop()
     for when in ("now", "after_turn"):

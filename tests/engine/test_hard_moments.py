@@ -236,6 +236,13 @@ async def test_wrong_arguments_of_open_engine_are_told(arguments, words) -> None
             pass
 
 
+@pytest.mark.parametrize("ledger", [5, True, object(), b"runs.db", triplane.open_ledger("runs.db")])
+async def test_what_is_no_ledger_is_told_before_the_block(ledger) -> None:
+    with pytest.raises(triplane.ConfigError, match="ledger= takes the path of a file"):
+        async with triplane.open_engine(triplane.Endpoint("ws://host/v1"), ledger=ledger):
+            pytest.fail("it was entered")
+
+
 @pytest.mark.parametrize(
     "context", [True, ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)], ids=["true", "for servers"]
 )

@@ -107,6 +107,36 @@ async def test_two_at_once_are_one_run(bench, autojump_clock) -> None:
     assert 1 == len(effects.done)
 
 
+@pytest.mark.parametrize("engines", [1, 2])
+async def test_two_at_once_are_one_run_on_disk_as_well(bench, tmp_path, engines) -> None:
+    """Of one engine, or of two that have the same file as two processes would."""
+    effects = Effects()
+    agent = effects.agent()
+    refused = []
+
+    async def ask(engine: triplane.Engine) -> None:
+        try:
+            await engine.run(agent, JOB, run_id="job-17")
+        except triplane.LedgerFailed as error:
+            refused.append(error)
+
+    path = tmp_path / "runs.db"
+    async with (
+        triplane.open_ledger(path) as ledger,
+        triplane.open_ledger(path) as other,
+        bench(ledger=ledger) as a,
+        bench(ledger=other) as b,
+        trio.open_nursery() as nursery,
+    ):
+        nursery.start_soon(ask, a.engine)
+        nursery.start_soon(ask, (a, b)[engines - 1].engine)
+
+    (error,) = refused
+    assert ("claim", "claimed") == (error.operation, error.reason)
+    assert "ait for it to end, then ask again" in str(error)
+    assert 1 == len(effects.done)
+
+
 async def test_on_disk_as_well(bench, tmp_path) -> None:
     effects = Effects()
     agent = effects.agent()

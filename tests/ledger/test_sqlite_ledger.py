@@ -289,6 +289,13 @@ async def test_arguments_that_cannot_be(path: Path, arguments) -> None:
             pass
 
 
+@pytest.mark.parametrize("wrong", [5, None, b"runs.db", object()])
+async def test_what_cannot_be_a_path(wrong) -> None:
+    with pytest.raises(ConfigError, match="give its path as text or a Path, not"):
+        async with triplane.open_ledger(wrong):
+            pytest.fail("it was entered")
+
+
 @pytest.mark.parametrize("sync", ["off", "normal", "full"])
 async def test_every_mode_writes(path: Path, sync) -> None:
     async with triplane.open_ledger(path, sync=sync) as ledger:

@@ -11,6 +11,7 @@ from openai.types.responses import Response, ResponseOutputItem
 from pydantic import TypeAdapter
 from server_client import event_models, tokens, validate
 
+from triplane import server
 from triplane.server import steps
 from triplane.server.conversation import Conversation
 from triplane.server.ids import Ids
@@ -568,3 +569,9 @@ def test_usage_counts_what_the_model_wrote_and_thought():
 def test_a_step_that_cannot_be_is_refused_where_it_is_made(make):
     with pytest.raises((TypeError, ValueError)):
         make()
+
+
+def test_every_step_can_be_had_from_the_server():
+    assert [getattr(steps, name) for name in steps.__all__] == [
+        getattr(server, name) for name in steps.__all__
+    ]

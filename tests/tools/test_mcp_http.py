@@ -151,6 +151,10 @@ async def test_nobody_there() -> None:
     [
         ({"server/discover": (401, "text/plain", "who are you?"), "initialize": (401, "text/plain", "who are you?")},
          "could not be opened: HTTP status 401; check headers= or auth=: who are you?"),
+        ({"initialize": (404, JSON, {"detail": "Not Found"})}, "could not be opened: Not Found"),
+        ({"initialize": (404, "text/plain", "gone")}, "could not be opened: HTTP status 404: gone"),
+        ({"server/discover": (404, "text/plain", "what?"), "initialize": (503, "text/plain", "busy")},
+         "could not be opened: HTTP status 503: busy"),
         ({"initialize": (500, "text/html", "<h1>" + "x" * 9_000)}, "could not be opened: HTTP status 500: <h1>xxx"),
         ({"server/discover": "hang"}, "did not answer within 0.3 s"),
         ({"tools/list": "stream"}, "did not answer within 0.3 s"),
@@ -166,6 +170,10 @@ async def test_what_cannot_be_opened(answers: Any, words: str) -> None:
 
     assert str(caught.value).startswith(f"the MCP server 'rude' {words}")
     assert len(str(caught.value)) < 1_000
+    # The same again would be told the same.
+    assert (
+        "change" if "status 40" in words or "Not Found" in words else "retry"
+    ) == caught.value.receipt.next
 
 
 @pytest.mark.parametrize(

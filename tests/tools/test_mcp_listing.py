@@ -107,6 +107,14 @@ def test_a_tool_that_does_not_fit_later_is_left_out(caplog: pytest.LogCaptureFix
     assert "left out" in caplog.text
 
 
+def test_an_option_that_there_is_not_is_told_with_what_it_was_said_of() -> None:
+    options: Any = {"timout": 5}
+    with pytest.raises(ConfigError, match=r"^tool '\*' has no option 'timout'"):
+        choice(options=options)
+    with pytest.raises(ConfigError, match=r"^tool 'delete_\*' has no option 'timout'"):
+        choice(overrides={"delete_*": options})
+
+
 def test_a_schema_that_is_none_costs_that_tool_alone(caplog: pytest.LogCaptureFixture) -> None:
     assert ["b"] == list(built(listed("a", {"type": "array"}), listed("b")))
     assert "parameters of tool 'a' must be the schema of an object" in caplog.text

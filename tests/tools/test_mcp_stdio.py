@@ -99,6 +99,10 @@ async def test_what_is_asked_for_in_vain() -> None:
     with pytest.raises(ConfigError, match="has no tool 'texts'; its tools are: bytes, change"):
         async with mcp.open_mcp(plain(), allow=["texts"]):
             raise AssertionError
+    # A tool that was to be kept from the model is not there under that name.
+    with pytest.raises(ConfigError, match=r"has no tool 'delete_\*'; its tools are: bytes, change"):
+        async with mcp.open_mcp(plain(), deny=["text", "delete_*"]):
+            raise AssertionError
     with pytest.raises(ConfigError, match="'raise' has retries=1 with effect='write'"):
         async with mcp.open_mcp(plain(), retries=1):
             raise AssertionError
@@ -236,10 +240,21 @@ async def test_what_is_no_server(how: tuple[str, ...], words: str) -> None:
     assert ("plain", "open") == (caught.value.server, caught.value.moment)
 
 
-async def test_what_cannot_be_started() -> None:
-    with pytest.raises(McpFailed, match="could not be opened: FileNotFoundError"):
-        async with mcp.open_mcp(mcp.Stdio(["/nothing/there", "--token=sesame"])):
+@pytest.mark.parametrize(
+    ("command", "cwd", "words"),
+    [
+        (["/nothing/there", "--token=sesame"], None, "FileNotFoundError"),
+        ([sys.executable], "/nothing/there", "FileNotFoundError"),
+        ([sys.executable], __file__, "NotADirectoryError"),
+        ([__file__], None, "PermissionError"),
+    ],
+)
+async def test_what_cannot_be_started(command: list[str], cwd: str | None, words: str) -> None:
+    with pytest.raises(McpFailed, match=f"could not be opened: {words}") as caught:
+        async with mcp.open_mcp(mcp.Stdio(command, cwd=cwd)):
             raise AssertionError
+
+    assert "change" == caught.value.receipt.next
 
 
 async def test_a_server_that_ends_at_what_it_does_not_know() -> None:

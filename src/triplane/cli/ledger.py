@@ -21,6 +21,7 @@ from rich.text import Text
 from triplane.cli.failures import Failure
 from triplane.cli.narrator import JsonLines, Narrator
 from triplane.cli.run import show
+from triplane.cli.run_names import find_run_id
 from triplane.cli.scopes import interruptible
 from triplane.cli.screen import Screen
 from triplane.cli.units import counted, seconds, size
@@ -230,18 +231,6 @@ async def _opened(path: Path) -> AsyncIterator[SqliteLedger]:
         yield ledger
 
 
-async def _find(ledger: SqliteLedger, words: str) -> str:
-    """The id of the run that somebody means."""
-    there = await ledger.run_ids()
-    found = [words] if words in there else [each for each in there if each.startswith(words)]
-    if words == "last" and not found:
-        found = list(there[-1:])
-    if len(found) == 1:
-        return found[0]
-    what = f"{counted(len(found), 'run')} begin with" if found else "there is no run"
-    raise click.ClickException(f"{what} {one_line(words, 60)} in {named(ledger.path)}")
-
-
 async def _records(ledger: SqliteLedger, run_id: str) -> AsyncIterator[Sequence[Record]]:
     log = await ledger.open(run_id)
     after = -1
@@ -291,7 +280,7 @@ def _table(found: Sequence[RunSummary]) -> Table:
 
 async def _export(path: Path, words: str, form: str, screen: Screen) -> int:
     async with _opened(path) as ledger:
-        run_id = await _find(ledger, words)
+        run_id = await find_run_id(ledger, path, words)
         if form == "jsonl":
             async for batch in _records(ledger, run_id):
                 text = b"".join(as_line(run_id, record) for record in batch).decode()
@@ -345,7 +334,7 @@ async def _replay(
     teller = JsonLines() if as_json else Narrator(live=screen.out_is_terminal)
     with interruptible() as interruption, interruption.scope:
         async with _opened(path) as ledger:
-            run_id = await _find(ledger, words)
+            run_id = await find_run_id(ledger, path, words)
             reducer = RunReducer()
             before: float | None = None
             async for batch in _records(ledger, run_id):

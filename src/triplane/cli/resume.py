@@ -13,6 +13,7 @@ from triplane.cli.agent_options import KEY, agent_options, endpoint_of, tools_of
 from triplane.cli.ledger import LedgerFile
 from triplane.cli.run import Resumed, run_once
 from triplane.cli.screen import Screen
+from triplane.cli.untrusted import one_line
 from triplane.engine.agent import Agent
 
 if TYPE_CHECKING:
@@ -62,6 +63,8 @@ def resume(
 ) -> int:
     """Continue RUN from where its log ends, and show it from there on.
 
+    RUN is its id, the beginning of its id, or "last".
+
     The run may have been cut off anywhere, with the process that drove it; one that failed or was interrupted goes on.
     Nothing is done twice: a tool call that had started, and may have had its effect, is not made again, and the model
     is told so. Give the same options as before; if something else would be sent, it is refused with the difference.
@@ -81,7 +84,14 @@ def resume(
     agent = Agent(model, instructions, chosen, transport=transport)
     endpoint = endpoint_of(url)
     screen = Screen([os.environ.get(KEY)])
-    reasons = {call_id: reason for call_id, _, reason in (each.partition("=") for each in deny)}
+    reasons: dict[str, str] = {}
+    for each in deny:
+        call_id, _, reason = each.partition("=")
+        if call_id in reasons:
+            raise click.UsageError(
+                f"--deny is given twice for the call {one_line(call_id, 60)}; say once why."
+            )
+        reasons[call_id] = reason
     resumed = Resumed(run_id, allow_changes, approve, reasons)
     return trio.run(
         partial(run_once, agent, None, endpoint, screen, as_json=json_wanted, ledger=ledger, resumed=resumed)

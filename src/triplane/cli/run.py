@@ -10,6 +10,7 @@ import attrs
 from triplane.cli.demo import CLOSE_SECONDS
 from triplane.cli.failures import Failure, explain
 from triplane.cli.narrator import JsonLines, Narrator
+from triplane.cli.run_names import find_run_id
 from triplane.cli.scopes import interruptible
 from triplane.cli.units import counted
 from triplane.cli.untrusted import named, one_line
@@ -42,7 +43,7 @@ class Resumed:
     """A run to continue.
 
     Attributes:
-        run_id: Which.
+        run_id: Which, or the beginning of its id, or "last".
         allow_changes: Whether the agent may be another one than before.
         approve: The calls that may run.
         deny: Those that must not, with a reason each, perhaps an empty one.
@@ -78,6 +79,7 @@ async def run_once(
         resumed: The run of that file to continue instead of a new one.
 
     Raises:
+        click.ClickException: The run to resume is not in the file, or several could be meant.
         BrokenPipeError: Nobody reads the output any more; the run was cancelled.
     """
     options = EngineOptions(max_connections=1, close_timeout=CLOSE_SECONDS, close_grace=2 * CLOSE_SECONDS)
@@ -89,6 +91,10 @@ async def run_once(
     with interruptible() as interruption, interruption.scope:
         try:
             async with open_engine(endpoint, options=options, ledger=ledger) as engine:
+                if resumed is not None and ledger is not None:
+                    resumed = attrs.evolve(
+                        resumed, run_id=await find_run_id(engine.ledger, ledger, resumed.run_id)
+                    )
                 if resumed is not None and (waiting := await _undecided(engine, resumed)):
                     run_id = resumed.run_id
                     for asked in waiting:

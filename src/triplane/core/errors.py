@@ -41,9 +41,7 @@ Sent = Literal["nothing", "ambiguous", "accepted", "finished"]
 SafeNext = Literal["retry", "resume", "inspect", "change"]
 ConnectStage = Literal["url", "auth", "dns", "tcp", "proxy", "tls", "upgrade"]
 LedgerOperation = Literal["open", "claim", "write", "read"]
-LedgerTrouble = Literal[
-    "full", "io", "read_only", "locked", "claimed", "claim_lost", "exists", "closed", "forked"
-]
+LedgerTrouble = Literal["full", "io", "read_only", "locked", "claimed", "claim_lost", "closed", "forked"]
 McpMoment = Literal["open", "call"]
 StallPhase = Literal["heartbeat", "first_event", "between_events", "send", "steer"]
 
@@ -391,10 +389,10 @@ class LedgerFailed(TriplaneError):
         path: The file, empty for a ledger without one.
         operation: ``"open"``, ``"claim"`` (get the right to continue a run), ``"write"`` or ``"read"``.
         reason: ``"full"`` (no space left), ``"io"`` (the disk), ``"read_only"``, ``"locked"`` (other processes held the
-            file for longer than `busy_timeout`), ``"claimed"`` (another engine drives this run), ``"claim_lost"``
-            (another engine has taken the run over, since this one seemed to be dead), ``"exists"`` (another process
-            has begun a run of this id), ``"closed"`` (the ledger was left) or ``"forked"`` (it was opened in another
-            process, of which this one is a fork).
+            file for longer than `busy_timeout`), ``"claimed"`` (another engine drives this run, or
+            has just begun it: wait for its end, then ask again), ``"claim_lost"`` (another engine has taken the run
+            over, since this one seemed to be dead), ``"closed"`` (the ledger was left) or ``"forked"`` (it was opened
+            in another process, of which this one is a fork).
     """
 
     path: str = attrs.field(default="", kw_only=True)

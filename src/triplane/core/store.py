@@ -84,7 +84,7 @@ class Ledger(Protocol):
 
         Raises:
             ConfigError: The ledger already has that run. Where only a look into the store can tell, it is `durable`
-                that raises, as `LedgerFailed`.
+                that raises, as `LedgerFailed` (``"claimed"``).
         """
         ...
 
@@ -93,7 +93,8 @@ class Ledger(Protocol):
 
         Raises:
             ConfigError: The ledger has no such run.
-            LedgerFailed: Somebody else has the claim (``"claimed"``), or the store could not be written.
+            LedgerFailed: Somebody else has the claim, or has just begun the run here though the store may not know yet
+                (``"claimed"``); or the store could not be written.
         """
         ...
 

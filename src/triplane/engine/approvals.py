@@ -131,11 +131,12 @@ class Decisions:
         for name, given in (("approve", approve), ("deny", deny)):
             if isinstance(given, str) or not isinstance(given, Iterable):
                 raise ConfigError(f"{name}= takes the ids of calls in a list, not {given!r:.80}")
-        reasons = deny if isinstance(deny, Mapping) else dict.fromkeys(deny, "")
-        yes = dict.fromkeys(approve)
-        for call_id in (*yes, *reasons, *reasons.values()):
+        ids, no = tuple(approve), tuple(deny)
+        for call_id in (*ids, *no, *(deny.values() if isinstance(deny, Mapping) else ())):
             if not isinstance(call_id, str):
                 raise ConfigError(f"ids of calls and reasons are text, not {call_id!r:.80}")
+        reasons = deny if isinstance(deny, Mapping) else dict.fromkeys(no, "")
+        yes = dict.fromkeys(ids)
         if both := yes.keys() & reasons.keys():
             raise ConfigError(f"the call {min(both)!r:.80} cannot be both approved and denied")
         return cls(

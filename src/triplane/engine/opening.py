@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
     from .agent import Agent
 
+# Of `Ledger`, by which one is told from what only opens one.
+_WHAT_A_LEDGER_CAN = ("create", "claim", "open", "run_ids", "follow")
+
 
 @asynccontextmanager
 async def open_engine(
@@ -54,7 +57,7 @@ async def open_engine(
         rng: For run ids and the jitter of repeated attempts, for tests.
 
     Raises:
-        ConfigError: There is no endpoint.
+        ConfigError: There is no endpoint, or an argument is not what it should be.
         ConnectFailed: A warm-up found no connection.
         LedgerCorrupt, LedgerFailed: The ledger of that path cannot be opened.
     """
@@ -92,8 +95,15 @@ async def _opened(ledger: Ledger | str | os.PathLike[str] | None) -> AsyncIterat
     if isinstance(ledger, (str, os.PathLike)):
         async with open_ledger(ledger) as opened:
             yield opened
+    elif ledger is None:
+        yield MemoryLedger()
+    elif all(callable(getattr(ledger, name, None)) for name in _WHAT_A_LEDGER_CAN):
+        yield ledger
     else:
-        yield MemoryLedger() if ledger is None else ledger
+        raise ConfigError(
+            f"ledger= takes the path of a file, as text or a Path, or a ledger that is open, not {type(ledger).__name__}:"
+            " async with triplane.open_ledger(path) as ledger"
+        )
 
 
 @attrs.frozen(eq=False)

@@ -141,6 +141,7 @@ class Run:
             ApprovalRequired: The run was left parked, and can be resumed.
             RunFailed: The run has ended (`code` is ``"run_ended"``).
         """
+        _check_one(call_id, "approve")
         self._decide(Decisions.of([call_id], ()))
 
     def deny(self, call_id: str, reason: str = "") -> None:
@@ -150,6 +151,7 @@ class Run:
             call_id: See `ApprovalAsked`.
             reason: For the model: why not.
         """
+        _check_one(call_id, "deny")
         self._decide(Decisions.of((), {call_id: reason}))
 
     def _decide(self, decisions: Decisions) -> None:
@@ -320,6 +322,13 @@ class RunEvents:
     def close(self) -> None:
         """Stop following. Idempotent. Not a checkpoint."""
         self._reader.close()
+
+
+def _check_one(call_id: object, decision: str) -> None:
+    if not isinstance(call_id, str):
+        raise ConfigError(
+            f"run.{decision} takes the id of one call, as text, not {call_id!r:.80}; call it once for each"
+        )
 
 
 @asynccontextmanager

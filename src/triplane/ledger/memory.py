@@ -160,7 +160,7 @@ class MemoryLedger:
         log = await self.open(run_id)
         if log.claimed_by:
             raise LedgerFailed(
-                f"run {run_id} is being driven by an engine of this process; wait for it to end",
+                f"run {run_id} is being driven by an engine of this process; wait for it to end, then ask again",
                 operation="claim",
                 reason="claimed",
             )

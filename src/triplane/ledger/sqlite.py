@@ -119,7 +119,20 @@ class SqliteLedger:
         if before is not None and before.is_released:
             await before.given_back()
         take = partial(take_claim, self.writer, run_id=run_id)
-        return self._log(await self.ask(take, "claim", undo=self._give_back))
+        try:
+            claim = await self.ask(take, "claim", undo=self._give_back)
+        except ConfigError:
+            if run_id not in self._logs:
+                raise
+            # It was begun here, and the file does not know yet.
+            raise LedgerFailed(
+                f"run {run_id} has just been begun by an engine of this process, which drives it; wait for it to end,"
+                " then ask again",
+                path=self.path,
+                operation="claim",
+                reason="claimed",
+            ) from None
+        return self._log(claim)
 
     async def open(self, run_id: str) -> RunLog:
         """See `Ledger.open`."""

@@ -63,7 +63,8 @@ def _refuse_if_claimed(run: RunRow, writer: Writer) -> None:
         until = time.strftime("%H:%M:%S", time.gmtime(run.deadline or 0))
         raise LedgerFailed(
             f"run {run.run_id} is being driven by another engine; its claim lasts until {until} UTC"
-            f" ({left:.0f} s from now) and is renewed as long as that engine lives. Wait for it to end",
+            f" ({left:.0f} s from now) and is renewed as long as that engine lives. Wait for it to end, then ask"
+            " again",
             path=writer.path,
             operation="claim",
             reason="claimed",

@@ -29,6 +29,8 @@ def check_path(path: str | os.PathLike[str]) -> str:
     Raises:
         ConfigError: No file can be there, or what is there is none.
     """
+    if not isinstance(path, (str, os.PathLike)):
+        raise ConfigError(f"a ledger is a file: give its path as text or a Path, not {type(path).__name__}")
     given = os.fspath(path)
     if not isinstance(given, str) or not given or "\0" in given:
         raise ConfigError(f"a ledger is a file, and {given!r} cannot be the path of one")

@@ -31,6 +31,8 @@ from .sqlite_trouble import transaction, trouble
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from triplane.core.errors import LedgerOperation
+
     from .sqlite_file import Sync
 
     Order = Literal["soon", "now", "stop"]
@@ -330,7 +332,7 @@ class Writer:
             (claim.run_id, claim.began, records, last.digest, claim.token, self.owner, deadline),
         )
         if not made.rowcount:
-            done.lost[claim] = self._lost(claim, "exists")
+            done.lost[claim] = self._lost(claim, "claimed")
             done.over.append(claim)
             return
         connection.execute("UPDATE totals SET runs = runs + 1")
@@ -351,13 +353,15 @@ class Writer:
         )
         return {claim for claim in moved if heads.get(claim.run) != chunks[claim][-1].digest}
 
-    def _lost(self, claim: Claim, reason: Literal["claim_lost", "exists"]) -> LedgerFailed:
+    def _lost(self, claim: Claim, reason: Literal["claim_lost", "claimed"]) -> LedgerFailed:
         words = {
             "claim_lost": f"run {claim.run_id} was taken over by another engine, since this one seemed to be dead;"
             " nothing more of it is recorded here",
-            "exists": f"another process has begun a run {claim.run_id!r} in this ledger; every run needs an id of its own",
+            "claimed": f"run {claim.run_id} was begun by another engine at the same time, and is that engine's; nothing of"
+            " it was done here. Wait for it to end, then ask again; what is to be another run needs another id",
         }
-        return LedgerFailed(words[reason], path=self.path, operation="write", reason=reason)
+        operation: LedgerOperation = "claim" if reason == "claimed" else "write"
+        return LedgerFailed(words[reason], path=self.path, operation=operation, reason=reason)
 
     def _renew(self) -> None:
         """Put off the deadlines of the claims. Whoever has lost one learns it with the next record."""

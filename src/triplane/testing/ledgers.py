@@ -213,9 +213,47 @@ async def a_run_begins_once(open_store: OpenStore) -> None:
                 await log.durable()
 
             error = await _refusal((ConfigError, LedgerFailed), begin_again)  # type: ignore[arg-type]
-            assert isinstance(error, ConfigError) or error.reason == "exists"
+            assert isinstance(error, ConfigError) or error.reason == "claimed"
             async with open_store() as again:
                 assert appended == list(await (await again.open(run_id)).read(-1))
+
+
+async def a_run_that_two_begin_at_once_is_claimed_by_one(open_store: OpenStore) -> None:
+    """Whoever asks for it meanwhile learns that it is being driven, even if the store has not written it yet."""
+    run_id = _new_id()
+    with _patience():
+        async with open_store() as ledger, open_store() as other:
+            claimed: list[ClaimedLog] = []
+            refused: list[LedgerFailed] = []
+
+            async def take_or_begin(store: Ledger) -> None:
+                try:
+                    try:
+                        log = await store.claim(run_id)
+                    except ConfigError:
+                        log = store.create(run_id)
+                    log.append(SAMPLE[0])
+                    await log.durable()
+                except LedgerFailed as error:
+                    refused.append(error)
+                else:
+                    claimed.append(log)
+
+            async with trio.open_nursery() as nursery:
+                for store in (ledger, other, ledger, other):
+                    nursery.start_soon(take_or_begin, store)
+            assert len(refused) == 3
+            assert {("claim", "claimed")} == {(error.operation, error.reason) for error in refused}
+            (log,) = claimed
+            assert [SAMPLE[0]] == [record.body for record in await log.read(-1)]
+            log.release()
+
+            begun = ledger.create(_new_id())
+            error = await _refusal(LedgerFailed, lambda: ledger.claim(begun.run_id))
+            assert (error.operation, error.reason) == ("claim", "claimed")
+            begun.append(SAMPLE[0])
+            await begun.durable()
+            begun.release()
 
 
 async def unknown_runs_are_refused(open_store: OpenStore) -> None:
@@ -340,6 +378,7 @@ LEDGER_CHECKS: tuple[Callable[[OpenStore], Any], ...] = (
     whoever_waits_is_woken,
     a_cancelled_wait_for_durability_changes_nothing,
     a_run_begins_once,
+    a_run_that_two_begin_at_once_is_claimed_by_one,
     unknown_runs_are_refused,
     runs_are_listed_as_they_began_and_do_not_mix,
     one_at_a_time_has_the_claim,

@@ -21,7 +21,7 @@ from mcp import Client
 from mcp.shared.exceptions import MCPError
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
-from triplane.core.errors import McpFailed
+from triplane.core.errors import McpFailed, Receipt
 
 from .errors import McpToolError
 from .http import UNREACHABLE, open_http
@@ -43,6 +43,8 @@ T = TypeVar("T")
 MAX_PAGES = 100
 _MAX_WORDS = 1_000
 _MAX_STDERR = 2_000
+# What starting a program fails with when it, or its folder, is not there or not to be used.
+_NOT_THERE = (FileNotFoundError, NotADirectoryError, PermissionError)
 
 _logger = logging.getLogger("triplane.tools.mcp")
 
@@ -260,9 +262,12 @@ class Connection:
             cause = f"could not be {'used' if self._was_ready else 'opened'}: {_words(error)}"
         else:
             cause = f"did not answer within {self.settings.start_timeout:g} s"
-        return self._failed("call" if self._was_ready else "open", cause)
+        if self._was_ready:
+            return self._failed("call", cause)
+        in_vain = wire.is_refused or isinstance(_first(error), _NOT_THERE)
+        return self._failed("open", cause, Receipt(next="change" if in_vain else "retry"))
 
-    def _failed(self, moment: McpMoment, cause: str) -> McpFailed:
+    def _failed(self, moment: McpMoment, cause: str, receipt: Receipt | None = None) -> McpFailed:
         wire = self._wire
         told = [f"the MCP server {self.settings.name!r} {cause}"]
         # Of one that was made to end it says nothing.
@@ -281,6 +286,7 @@ class Connection:
             moment=moment,
             exit_status=exit_status,
             stderr=stderr,
+            receipt=receipt or Receipt(),
         )
 
     def _translated(self, error: Exception) -> Exception:
@@ -331,11 +337,16 @@ def _version() -> str:
         return "0"
 
 
-def _words(error: BaseException) -> str:
-    """What is wrong: of a group the first that says something."""
+def _first(error: BaseException | None) -> BaseException | None:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
-    if isinstance(error, MCPError):
-        return error.message
-    told: Any = str(error)
-    return f"{type(error).__name__}: {told}" if told else type(error).__name__
+    return error
+
+
+def _words(error: BaseException) -> str:
+    """What is wrong: of a group the first that says something."""
+    first = _first(error)
+    if isinstance(first, MCPError):
+        return first.message
+    told: Any = str(first)
+    return f"{type(first).__name__}: {told}" if told else type(first).__name__

@@ -32,6 +32,8 @@ _PATIENCE = 30.0
 # How long the notice that a request is cancelled may take.
 _NOTICE = 5.0
 _SHOWN = 500
+# Who asks again with the same headers, or at the same place, is told the same.
+_REFUSED = (401, 403, 404)
 
 
 @asynccontextmanager
@@ -141,6 +143,7 @@ class _Client(httpx2.AsyncClient):
         request_id = message.get("id") if "method" in message else None
         if request_id is not None:
             self._exchanges[request_id] = exchange
+            self._wire.is_refused = False
         response = None
         try:
             response = await exchange.wait_for(lambda: self._sent(request, {**options, "stream": stream}))
@@ -163,6 +166,8 @@ class _Client(httpx2.AsyncClient):
         if response.status_code == 404 and request.method == "POST" and MCP_SESSION_ID in request.headers:
             # https://modelcontextprotocol.io/specification/2025-11-25/basic/transports#session-management
             self._wire.end("has forgotten the session")
+        if request_id is not None:
+            self._wire.is_refused = response.status_code in _REFUSED
         assert isinstance(response.stream, httpx2.AsyncByteStream)
         most = float("inf") if kind.startswith("text/event-stream") else MAX_MESSAGE
         response.stream = _Body(

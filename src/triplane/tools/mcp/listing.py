@@ -55,9 +55,9 @@ class Choice:
         if self.prefix:
             check_name(self.prefix)
         effect: ToolOptions = {"effect": "read"}
-        for options in (self.options, *self.overrides.values()):
+        for pattern, options in (("*", self.options), *self.overrides.items()):
             # What the effect will be is for the server to say; this is the one that goes with everything.
-            checked("of an MCP server", {**effect, **options})
+            checked(pattern, {**effect, **options})
 
     def names(self, name: str) -> bool:
         """Whether there is to be a tool of this name."""
@@ -77,8 +77,8 @@ class Choice:
         return checked(name, given)
 
     def unused(self, names: Collection[str]) -> list[str]:
-        """The patterns in `allow` and `overrides` that match none of the names."""
-        patterns = (*(self.allow or ()), *self.overrides)
+        """The patterns that match none of the names."""
+        patterns = (*(self.allow or ()), *self.deny, *self.overrides)
         return [pattern for pattern in patterns if not any(fnmatchcase(name, pattern) for name in names)]
 
 

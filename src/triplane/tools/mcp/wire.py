@@ -28,6 +28,7 @@ class Wire:
         grace: Seconds that the server gets to end by itself when the transport is left.
         ended: Set when nothing more can come; the session is to be left then.
         reason: Why, in words that follow "the server"; empty if it just ended.
+        is_refused: Whether the latest request was refused in a way that no repetition changes.
         remark: What else may explain it, in words; empty for nothing.
         exit_status: How the server's process ended, if there is one, once the transport has been left.
         stderr: The end of what that process wrote to stderr.
@@ -40,6 +41,7 @@ class Wire:
         self.grace = grace
         self.ended = trio.Event()
         self.reason = ""
+        self.is_refused = False
         self.remark = ""
         self.exit_status: int | None = None
         self.stderr = bytearray()
