@@ -173,7 +173,7 @@ class Told:
 async def run(
     tool: triplane.Tool, arguments: str, vault: Vault | None = None, workbench: Workbench | None = None
 ) -> tuple[ToolOutcome, str]:
-    vault = vault or Vault()
+    vault, workbench = vault or Vault(), workbench or Workbench()
     told = Told()
     call = ToolCall("call_1", tool.name, vault.mask(tool.shown).feed(arguments))
     (outcome,) = await run_calls(
