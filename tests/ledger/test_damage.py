@@ -64,6 +64,7 @@ def change(path: Path, *statements: str) -> None:
         ("UPDATE runs SET records = 9", 9),
         ("UPDATE runs SET records = 6", 6),
         ("UPDATE runs SET records = 11", 10),
+        ("UPDATE runs SET records = 0", 0),
         ("UPDATE runs SET head = zeroblob(16)", 9),
         ("UPDATE runs SET run_id = 'run_2'", 0),
     ],

@@ -143,6 +143,8 @@ def read_entries(connection: sqlite3.Connection, run: RunRow, start: int, stop: 
     Raises:
         BrokenChainError: One of them is not what was written, or is not there.
     """
+    if run.records == 0 and (run.head != seed(run.run_id) or read_chunks(connection, run.run, 0)):
+        raise BrokenChainError(0, "is there, and the row of its run does not know it")
     stop = min(stop, run.records)
     if start >= stop:
         return []
