@@ -192,9 +192,13 @@ async def _say(world: World, label: str, run: triplane.Run, words: tuple[Word, .
 async def _read(
     run: triplane.Run, how: Reader, shown: list[str], say: Callable[[int], Awaitable[None]]
 ) -> None:
-    """Read a run's events and add the text that they leave standing."""
+    """Read a run's events and add the text that they leave standing.
+
+    Not where they say that it is not what counts: that a piece was left out, or came twice.
+    """
     text = ""
     count = 0
+    differs = False
     try:
         async for event in run:
             count += 1
@@ -204,6 +208,8 @@ async def _read(
                 text = ""
             elif event.type in ("response.output_text.delta", "response.refusal.delta"):
                 text += event.delta
+            elif isinstance(event, triplane.DifferencesFound):
+                differs = True
             await say(count)
             if count == 5 and how in ("breaks", "leaves"):
                 return
@@ -211,7 +217,8 @@ async def _read(
                 await trio.sleep(0.3)
     except triplane.TriplaneError:
         return  # `Run.wait` tells it once more
-    shown.append(text)
+    if not differs:
+        shown.append(text)
 
 
 async def _fan_out(world: World, label: str, job: FanOut) -> None:
