@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 from functools import partial
 
@@ -10,6 +9,7 @@ import pytest
 import trio
 
 import triplane
+from descriptors import open_descriptors
 from triplane.server import serve
 
 AGENT = triplane.Agent("m", "Be terse.")
@@ -21,22 +21,12 @@ async def add(a: int, b: int) -> int:
     return a + b
 
 
-def open_sockets() -> int:
-    return sum(
-        "socket:" in os.readlink(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd") if _exists(fd)
-    )
-
-
-def _exists(fd: str) -> bool:
-    return os.path.lexists(f"/proc/self/fd/{fd}")
-
-
 async def test_a_run_with_tools(local_server) -> None:
-    before = open_sockets()
+    before = open_descriptors("socket:")
     async with triplane.open_engine(triplane.Endpoint(local_server.url)) as engine:
         agent = triplane.Agent("m", "", [add])
         result = await engine.run(agent, 'REPEAT 3 CALL add {"a": 1, "b": 2}')
-        assert open_sockets() == before + 2
+        assert len(open_descriptors("socket:") - before) == 2
 
     assert 'RESULT: "3"' == result.text
     assert ("completed", 4) == (result.status, result.turns)
@@ -44,17 +34,17 @@ async def test_a_run_with_tools(local_server) -> None:
 
 
 async def test_no_socket_is_left_behind(nursery) -> None:
-    before = open_sockets()
+    before = open_descriptors("socket:")
     async with trio.open_nursery() as servers:
         handle = await servers.start(partial(serve, model="directive"))
         async with triplane.open_engine(triplane.Endpoint.local(handle.port)) as engine:
             async with engine.fan_out(AGENT, ["SAY 5 x"] * 30, max_runs=30) as results:
                 assert 30 == len([result async for result in results])
-            assert open_sockets() > before
+            assert open_descriptors("socket:") - before
         servers.cancel_scope.cancel()
     await trio.testing.wait_all_tasks_blocked()
 
-    assert before == open_sockets()
+    assert not open_descriptors("socket:") - before
     assert 4 == engine.statistics().opened == engine.statistics().closed
 
 

@@ -14,6 +14,7 @@ import trio
 from server_client import Client, Closed, create
 from trio_websocket import open_websocket_url
 
+from descriptors import open_descriptors
 from triplane.server import OptionError, serve, serve_stream
 
 OPENAI_CLIENT = Path(__file__).with_name("openai_client.py")
@@ -21,15 +22,6 @@ OPENAI_CLIENT = Path(__file__).with_name("openai_client.py")
 
 async def dial(handle) -> Client:
     return await Client(await trio.open_tcp_stream(handle.host, handle.port)).connect()
-
-
-def open_sockets() -> int:
-    links = (os.readlink(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd") if fd_exists(fd))
-    return sum(link.startswith("socket:") for link in links)
-
-
-def fd_exists(fd) -> bool:
-    return os.path.lexists(f"/proc/self/fd/{fd}")
 
 
 async def test_the_handle(listening):
@@ -114,7 +106,7 @@ async def test_many_clients_at_once(listening):
 
 
 async def test_cancelling_leaves_no_socket_behind(listening):
-    before = open_sockets()
+    before = open_descriptors("socket:")
     async with listening(close_timeout=0.05) as handle:
         streams = [await trio.open_tcp_stream(handle.host, handle.port)]  # says nothing
         streams.append(await trio.open_tcp_stream(handle.host, handle.port))
@@ -129,10 +121,10 @@ async def test_cancelling_leaves_no_socket_behind(listening):
         started = trio.current_time()
 
     assert trio.current_time() - started < 1
-    assert open_sockets() == before + len(streams)
+    assert len(open_descriptors("socket:") - before) == len(streams)
     for stream in streams:
         await stream.aclose()
-    assert open_sockets() == before
+    assert not open_descriptors("socket:") - before
     with pytest.raises(OSError, match="connect"):
         await trio.open_tcp_stream(handle.host, handle.port)
 

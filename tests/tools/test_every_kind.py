@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 import sys
 import threading
 import tracemalloc
@@ -19,6 +18,7 @@ from openai.types.responses.response_input_item import ResponseInputItem
 from pydantic import TypeAdapter
 from tool_bench import Recorder, call, is_gone, run_one, until
 
+from descriptors import none_left_open
 from triplane.core.answers import answers_of
 from triplane.core.outcome import ToolCall
 from triplane.ledger import FileArtifacts
@@ -304,9 +304,8 @@ def parameters_of(test: Any) -> dict[str, Any]:
 @contextmanager
 def nothing_left(scene: Scene) -> Iterator[None]:
     """No open file, and no thread beyond those that are counted as left behind."""
-    files = len(os.listdir("/proc/self/fd"))
-    yield
-    assert files == len(os.listdir("/proc/self/fd"))
+    with none_left_open():
+        yield
     assert is_gone(scene.group() or -1)
 
 
