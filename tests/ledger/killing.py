@@ -29,7 +29,7 @@ from triplane.testing import open_server
 from triplane.tools import results
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 # What a life waits for that nobody kills; more than that is a hang.
 _LIFE_SECONDS = 30.0
@@ -325,19 +325,36 @@ def live(life: Callable[[], Any]) -> int:
         os._exit(status)
 
 
-@attrs.define
-class Outcome:
-    """What came of all deaths of a scenario.
+@attrs.frozen
+class Kill:
+    """One death.
 
     Attributes:
-        deaths: How many lives were killed.
+        scenario: The name of what is run.
+        death: See `DyingLedger`, or after how many seconds it dies wherever it is.
+        name: What to call this in a problem.
+        texts: See `judge`.
+    """
+
+    scenario: str
+    death: tuple[int, str] | float
+    name: str
+    texts: frozenset[str]
+
+
+@attrs.frozen
+class Outcome:
+    """What came of a death.
+
+    Attributes:
+        is_killed: Whether it was in time; a life may be over before.
         slowest: The slowest resumption, in seconds.
         problems: What was wrong, in words.
     """
 
-    deaths: int = 0
+    is_killed: bool
     slowest: float = 0.0
-    problems: list[str] = attrs.field(factory=list)
+    problems: tuple[str, ...] = ()
 
 
 def live_undisturbed(scenario: Scenario, folder: Path) -> tuple[int, frozenset[str]]:
@@ -355,42 +372,33 @@ def live_undisturbed(scenario: Scenario, folder: Path) -> tuple[int, frozenset[s
     return int(line["count"]), frozenset() if scenario.sends or scenario.steers else frozenset(texts)
 
 
-def kill_at(
-    scenario: Scenario, folder: Path, death: Any, outcome: Outcome, name: str, texts: frozenset[str]
-) -> None:
-    """Kill one life, let another one go on, and judge.
-
-    Args:
-        scenario: What is run.
-        folder: An empty folder.
-        death: See `DyingLedger`, or after how many seconds it dies wherever it is.
-        outcome: Where what came of it is added.
-        name: What to call this in a problem.
-        texts: See `judge`.
-    """
+def carry_out(kill: Kill, folder: Path) -> Outcome:
+    """Kill one life in an empty folder, let another one go on, and judge."""
+    scenario = SCENARIOS[kill.scenario]
     place = Place(folder)
 
     def first() -> None:
-        at_write = death
-        if isinstance(death, float):
-            timer = threading.Timer(death, os.kill, (os.getpid(), signal.SIGKILL))
+        at_write = kill.death
+        if isinstance(at_write, float):
+            timer = threading.Timer(at_write, os.kill, (os.getpid(), signal.SIGKILL))
             timer.daemon = True
             timer.start()
             at_write = None
         trio.run(begin, scenario, place, at_write)
 
     status = live(first)
-    outcome.deaths += status == -signal.SIGKILL
+    is_killed = status == -signal.SIGKILL
     if status not in (0, -signal.SIGKILL):
-        outcome.problems.append(f"{name}: the first life ended with {status}")
-        return
+        return Outcome(is_killed, problems=(f"{kill.name}: the first life ended with {status}",))
     if not place.ledger.exists():
-        return
+        return Outcome(is_killed)
     if status := live(lambda: trio.run(go_on, scenario, place)):
-        outcome.problems.append(f"{name}: the second life ended with {status}")
-        return
-    outcome.problems += [f"{name}: {words}" for words in judge(place, texts)]
-    outcome.slowest = max([outcome.slowest, *(found.get("seconds", 0.0) for found in place.lines("found"))])
+        return Outcome(is_killed, problems=(f"{kill.name}: the second life ended with {status}",))
+    return Outcome(
+        is_killed,
+        max((found.get("seconds", 0.0) for found in place.lines("found")), default=0.0),
+        tuple(f"{kill.name}: {words}" for words in judge(place, kill.texts)),
+    )
 
 
 def judge(place: Place, texts: frozenset[str]) -> list[str]:
@@ -444,29 +452,28 @@ def judge(place: Place, texts: frozenset[str]) -> list[str]:
     return problems
 
 
-def sweep(folder: Path, names: Sequence[str], *, step: int, random_kills: int, seed: int) -> Outcome:
-    """Kill at every `step`-th write of these scenarios, and at random besides."""
-    outcome = Outcome()
-    number = 0
+def kills_of(
+    folder: Path, names: Sequence[str], *, step: int, random_kills: int, seed: int
+) -> Iterator[Kill]:
+    """A kill at every `step`-th write of these scenarios, and some at random besides.
 
-    def fresh() -> Path:
-        nonlocal number
-        number += 1
-        made = folder / str(number)
-        made.mkdir()
-        return made
-
+    Args:
+        folder: An empty folder, in which each scenario is lived undisturbed once.
+        names: The scenarios.
+        step: One is every write.
+        random_kills: How many at a random moment of a random scenario.
+        seed: What makes those the same again.
+    """
     said: dict[str, frozenset[str]] = {}
-    for name in names:
-        scenario = SCENARIOS[name]
-        writes, said[name] = live_undisturbed(scenario, fresh())
+    for number, name in enumerate(names):
+        place = folder / str(number)
+        place.mkdir()
+        writes, said[name] = live_undisturbed(SCENARIOS[name], place)
         for write in range(0, writes, step):
             for how in ("appended", "durable"):
-                kill_at(scenario, fresh(), (write, how), outcome, f"{name}, {how} {write}", said[name])
+                yield Kill(name, (write, how), f"{name}, {how} {write}", said[name])
     rng = random.Random(seed)
-    for kill in range(random_kills):
+    for number in range(random_kills):
         name = rng.choice(list(names))
         after = rng.uniform(0.001, 0.15)
-        what = f"{name}, random {kill} of seed {seed}"
-        kill_at(SCENARIOS[name], fresh(), after, outcome, what, said[name])
-    return outcome
+        yield Kill(name, after, f"{name}, random {number} of seed {seed}", said[name])
