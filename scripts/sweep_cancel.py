@@ -34,6 +34,8 @@ from simulation.cancelling import (
 
 AT_ONCE = 200
 """Random cancellations of one engine."""
+EVERY = 1_000
+"""After so many simulations a line says how far it is."""
 
 
 class Task(NamedTuple):
@@ -125,6 +127,8 @@ def main() -> int:
             if result.failure:
                 failures.append(result)
                 print(f"{result.task}: {result.failure.splitlines()[0][:200]}", flush=True)
+            if counts.total() % EVERY == 0:
+                print(f"{counts.total():,} of {len(tasks):,}", flush=True)
     words = {
         "operation": "cancellations of an operation",
         "engine": "cancellations of an engine",

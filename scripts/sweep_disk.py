@@ -16,6 +16,9 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "ledger"))
 
 from disk_sweep import Fault, compiled, tried, wrong
 
+EVERY = 100
+"""After so many faults a line says how far it is."""
+
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
@@ -49,12 +52,14 @@ def main() -> int:
             ]
         failures = refused = unnoticed = 0
         with ThreadPoolExecutor(options.jobs) as pool:
-            for fault, found, said in pool.map(attempt, faults):
+            for number, (fault, found, said) in enumerate(pool.map(attempt, faults), 1):
                 refused += bool(found["errors"])
                 unnoticed += not found["errors"]
                 if said:
                     failures += 1
-                    print(f"WRONG {fault}: {said} {found}")
+                    print(f"WRONG {fault}: {said} {found}", flush=True)
+                if number % EVERY == 0:
+                    print(f"{number} of {len(faults)}", flush=True)
     print(f"{len(faults)} faults: {refused} ended in one error, {unnoticed} without one, {failures} wrong")
     return 1 if failures else 0
 
