@@ -19,6 +19,8 @@ static char is_ours[65536];
 static long seen, first;
 static int failure, all, stopped;
 static const char *kind;
+/* What this thread does now is not the program's that is tested: it is not counted, and does not fail. */
+static __thread int spared;
 
 __attribute__((constructor)) static void begin(void) {
     kind = getenv("FAULT_KIND") ? getenv("FAULT_KIND") : "";
@@ -28,10 +30,11 @@ __attribute__((constructor)) static void begin(void) {
 }
 
 void fault_stop(void) { stopped = 1; }
+void fault_spare(int yes) { spared = yes; }
 long fault_seen(void) { return seen; }
 
 static int fails(const char *what, int fd) {
-    if (strcmp(kind, what) || (fd >= 0 && (fd >= 65536 || !is_ours[fd]))) return 0;
+    if (spared || strcmp(kind, what) || (fd >= 0 && (fd >= 65536 || !is_ours[fd]))) return 0;
     long number = __sync_add_and_fetch(&seen, 1);
     if (!first || stopped || !(number == first || (all && number > first))) return 0;
     errno = failure;

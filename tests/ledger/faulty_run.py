@@ -46,6 +46,7 @@ async def main(folder: Path, sync: Any) -> None:
     path = folder / "faulty.db"
     disk = ctypes.CDLL(None)
     stop = getattr(disk, "fault_stop", lambda: None)
+    spare = getattr(disk, "fault_spare", lambda _: None)
     async with trio.open_nursery() as nursery:
         network = MemoryNetwork(nursery, Server(model="directive"))
         open_engine = partial(triplane.open_engine, triplane.Endpoint("ws://memory/v1"), network=network)
@@ -60,7 +61,9 @@ async def main(folder: Path, sync: Any) -> None:
                         except triplane.TriplaneError as error:
                             found["errors"].append(describe(error, path))
                         # What was really there when the run had ended: a copy, since what failed is tried again.
+                        spare(1)
                         copy = copied(path, folder / f"{name}.db")
+                        spare(0)
                         stop()
                         found[name] = written(copy)
         except triplane.TriplaneError as error:
