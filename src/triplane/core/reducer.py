@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 
-from .approvals import Approvals, questions_of
+from .approvals import ApprovalBook, questions_of
 from .calls import Calls
 from .canonical import canonical_json
 from .continuation import ChainHead
@@ -84,7 +84,7 @@ class RunReducer:
         self.head_lost: Literal["connection_lost", "head_evicted"] | None = None
         self.turn = TurnAccumulator()
         self.calls = Calls()
-        self.approvals = Approvals()
+        self.approvals = ApprovalBook()
         self.usage = RunUsage()
         self.bytes_up = 0
         self.bytes_down = 0
