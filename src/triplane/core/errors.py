@@ -146,7 +146,7 @@ class EngineClosed(TriplaneError):
 
 @attrs.frozen
 class CloseInfo:
-    """How a WebSocket ended.
+    """How a connection ended, in the words of WebSockets.
 
     Attributes:
         code: The close code of RFC 6455; 1006 when no close frame was seen.
@@ -161,7 +161,7 @@ class CloseInfo:
 
 @attrs.define(slots=False, eq=False, repr=False)
 class ConnectFailed(TriplaneError):
-    """No WebSocket could be opened.
+    """No connection could be opened.
 
     Attributes:
         stage: Where it failed: ``"url"``, ``"auth"`` (`Endpoint.refresh_key` gave no fresh key), ``"dns"``, ``"tcp"``,
@@ -225,7 +225,7 @@ class ConnectFailed(TriplaneError):
 
 @attrs.define(slots=False, eq=False, repr=False)
 class ConnectionLost(TriplaneError):
-    """A WebSocket ended while something was still expected from it.
+    """A connection ended while something was still expected from it.
 
     Attributes:
         close: How it ended.

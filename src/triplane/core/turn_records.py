@@ -92,7 +92,7 @@ class RequestSent(LogEntry):
 
 @attrs.frozen(repr=False)
 class TransportChanged(LogEntry):
-    """The run goes on by another transport than before; see the module of transports.
+    """The run goes on by another transport than before; see `Endpoint.transport`.
 
     Attributes:
         transport: ``"websocket"`` or ``"http"``.
@@ -108,7 +108,7 @@ class TransportChanged(LogEntry):
 
 @attrs.frozen(repr=False)
 class SteerSent(LogEntry):
-    """Another instruction for a running response is about to be written; see `TurnAccumulator`.
+    """Another instruction for a running response is about to be written; see `Run.steer`.
 
     Attributes:
         previous_response_id: The response that it steers.
