@@ -244,5 +244,8 @@ async def serve_stream(stream: trio.abc.Stream, **options: Unpack[OptionArgument
     """Serve one connection that exists already, such as one end of a pair of memory streams, until it ends.
 
     The same as `Server(...).handle(stream)`, for when the connection shares nothing with others.
+
+    Raises:
+        OptionError: see `Server`.
     """
     await Server(**options).handle(stream)
