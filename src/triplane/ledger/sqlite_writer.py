@@ -347,7 +347,7 @@ class Writer:
         """Of these claims those that are not the latest any more."""
         heads = dict(
             connection.execute(
-                f"SELECT run, head FROM runs WHERE run IN ({','.join('?' * len(moved))})",  # noqa: S608
+                f"SELECT run, head FROM runs WHERE run IN ({','.join('?' * len(moved))})",  # noqa: S608  # question marks only
                 [claim.run for claim in moved],
             ).fetchall()
         )

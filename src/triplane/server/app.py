@@ -178,7 +178,7 @@ class ServerHandle:
     @property
     def _netloc(self) -> str:
         # A wildcard address is good for listening only.
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104 - nothing is bound here
         return f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
 
     @property
