@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 HeadLost = Literal["connection_lost", "head_evicted"]
 
 
-class Conversation:
+class ConversationBook:
     """The book of what was said. Only the run's reducer writes in it.
 
     Attributes:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from .approvals import ApprovalBook, questions_of
 from .calls import Calls
 from .canonical import canonical_json
-from .conversation import Conversation
+from .conversation import ConversationBook
 from .records import (
     ApprovalAsked,
     ApprovalGiven,
@@ -77,7 +77,7 @@ class RunReducer:
         self.run_id = ""
         self.status: RunStatus = "new"
         self.turns = 0
-        self.conversation = Conversation()
+        self.conversation = ConversationBook()
         self.turn = TurnAccumulator()
         self.calls = Calls()
         self.approvals = ApprovalBook()
@@ -101,17 +101,17 @@ class RunReducer:
 
     @property
     def history(self) -> list[Item]:
-        """See `Conversation.items`."""
+        """See `ConversationBook.items`."""
         return self.conversation.items
 
     @property
     def head(self) -> ChainHead | None:
-        """See `Conversation`."""
+        """See `ConversationBook`."""
         return self.conversation.head
 
     @property
     def head_lost(self) -> HeadLost | None:
-        """See `Conversation`."""
+        """See `ConversationBook`."""
         return self.conversation.head_lost
 
     @property
