@@ -39,9 +39,21 @@ async def test_programs_run(program, nursery, monkeypatch) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page) -> None:
-    links = re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text())
+    links = re.findall(r"\]\((?!https?:)([^)#]*)(?:#([^)]+))?\)", page.read_text())
 
-    assert [] == [link for link in links if not (page.parent / link).exists()]
+    assert [] == [
+        (file, place)
+        for file, place in links
+        if not (target := page.parent / file if file else page).exists()
+        or (place and place not in places_in(target))
+    ]
+
+
+def places_in(page: Path) -> set[str]:
+    """What a link to a part of a page may name: its headings, as Git hosts write them in links."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def test_every_option_is_in_the_guide() -> None:
