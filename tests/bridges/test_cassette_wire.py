@@ -66,41 +66,35 @@ async def test_server_sent_events_are_recorded_one_by_one_however_they_were_cut(
     assert channel.answered.headers["set-cookie"] == "[redacted]"
 
 
+async def until_it_breaks(http, server) -> bytes:
+    """What comes of an answer that is cut short."""
+    seen = b""
+    with pytest.raises(httpx2.RemoteProtocolError):
+        async with http.stream("GET", f"{server.base_url}/responses") as answer:
+            async for data in answer.aiter_raw():
+                seen += data
+    return seen
+
+
 async def test_an_answer_that_was_cut_short_is_cut_short_again(odd, tape, http):
     async def answer(stream):
         await stream.send_all(SSE + chunk(BLOCKS[0]))
 
-    async def play(server):
-        seen = b""
-        with pytest.raises(httpx2.RemoteProtocolError):
-            async with http.stream("GET", f"{server.base_url}/responses") as answer:
-                async for data in answer.aiter_raw():
-                    seen += data
-        return seen
-
     async with record(tape, upstream=await odd(answer)) as proxy:
-        assert await play(proxy) == BLOCKS[0]
+        assert await until_it_breaks(http, proxy) == BLOCKS[0]
     assert read_tape(tape).channels[0].ended.by == "network"
     async with replay(tape) as player:
-        assert await play(player) == BLOCKS[0]
+        assert await until_it_breaks(http, player) == BLOCKS[0]
 
 
 async def test_what_came_of_a_body_that_was_cut_short_comes_again(odd, tape, http):
     async def answer(stream):
         await stream.send_all(b'HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{"half":')
 
-    async def play(server):
-        seen = b""
-        with pytest.raises(httpx2.RemoteProtocolError):
-            async with http.stream("GET", f"{server.base_url}/responses") as answer:
-                async for data in answer.aiter_raw():
-                    seen += data
-        return seen
-
     async with record(tape, upstream=await odd(answer)) as proxy:
-        assert await play(proxy) == b'{"half":'
+        assert await until_it_breaks(http, proxy) == b'{"half":'
     async with replay(tape) as player:
-        assert await play(player) == b'{"half":'
+        assert await until_it_breaks(http, player) == b'{"half":'
 
 
 async def test_a_client_that_goes_away_ends_the_request_upstream(odd, tape):

@@ -145,3 +145,19 @@ async def open_stage(
         ) as engine:
             yield Stage(engine, requests)
         nursery.cancel_scope.cancel()
+
+
+async def run_on_stage(
+    agent: triplane.Agent, play: Play, **more: Any
+) -> tuple[triplane.RunState, list[Any], list[Frame]]:
+    """Run an agent on what is played: its result, its events, and what the engine asked."""
+    failure: triplane.TriplaneError | None = None
+    async with open_stage(play, **more) as stage:
+        try:
+            async with stage.engine.open_run(agent, "Go.") as running:
+                events = [event async for event in running]
+        except triplane.TriplaneError as error:
+            failure = error
+    if failure is not None:  # out here, where the stage does not put it into a group
+        raise failure
+    return running.result, events, stage.requests

@@ -16,6 +16,7 @@ import trio.testing
 import triplane
 from triplane.ledger.memory import ClaimedMemoryLog, MemoryLog
 from triplane.server import Server
+from triplane.testing import MemoryNetwork
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -84,18 +85,6 @@ class _Forgetful:
         raise KeyError(run_id)
 
 
-class _Network:
-    def __init__(self, nursery: trio.Nursery, server: Server) -> None:
-        self._nursery = nursery
-        self._server = server
-
-    async def connect(self, host: str, port: int) -> trio.abc.Stream:
-        await trio.lowlevel.checkpoint()
-        client, served = trio.testing.memory_stream_pair()
-        self._nursery.start_soon(self._server.handle, served)
-        return client
-
-
 async def _live(hours: float, sessions: int, seed: int, options: dict[str, Any]) -> Outcome:
     @triplane.tool(timeout=HOUR)
     async def work(seconds: float) -> str:
@@ -152,7 +141,7 @@ async def _live(hours: float, sessions: int, seed: int, options: dict[str, Any])
                 max_connections=sessions, heartbeat_interval=600, heartbeat_timeout=10, **options
             ),
             ledger=_Forgetful(),
-            network=_Network(nursery, server),
+            network=MemoryNetwork(nursery, server),
             rng=random.Random(seed),
         ) as engine:
             async with trio.open_nursery() as counting:

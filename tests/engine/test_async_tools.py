@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attrs
 import pytest
 import trio
-from played_server import Played, call, message, open_stage
+from played_server import Played, call, message, open_stage, run_on_stage
 from resuming import add_cut_off
 
 import triplane
 from triplane.core.reducer import RunReducer
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 
 @attrs.define
@@ -59,21 +56,6 @@ def outputs(request: dict[str, Any]) -> list[tuple[str, str]]:
     ]
 
 
-async def run(
-    agent: triplane.Agent, play: Callable[[Played], Any], **more: Any
-) -> tuple[triplane.RunState, list[Any], list[dict[str, Any]]]:
-    failure: triplane.TriplaneError | None = None
-    async with open_stage(play, **more) as stage:
-        try:
-            async with stage.engine.open_run(agent, "Go.") as running:
-                events = [event async for event in running]
-        except triplane.TriplaneError as error:
-            failure = error
-    if failure is not None:  # out here, where the stage does not put it into a group
-        raise failure
-    return running.result, events, stage.requests
-
-
 def test_what_the_api_is_told() -> None:
     (definition, _) = (each.definition() for each in triplane.tools_of(Slow()))
 
@@ -92,7 +74,7 @@ async def test_the_model_goes_on_and_the_run_waits(autojump_clock: Any) -> None:
         await peer.answer("r3", message("Here it is."))
 
     begun = trio.current_time()
-    result, events, requests = await run(slow.agent(), play)
+    result, events, requests = await run_on_stage(slow.agent(), play)
 
     assert "Here it is." == result.text
     assert ("completed", 3) == (result.status, result.turns)
@@ -112,7 +94,7 @@ async def test_what_is_ready_goes_with_the_next_request(autojump_clock: Any) -> 
         await peer.request()
         await peer.answer("r2", message("Done."))
 
-    result, _, requests = await run(slow.agent(), play)
+    result, _, requests = await run_on_stage(slow.agent(), play)
 
     assert 2 == result.turns
     assert [("call_2", "seen"), ("call_1", "here is tea")] == outputs(requests[1])
@@ -132,7 +114,7 @@ async def test_one_that_ends_while_the_model_speaks_is_delivered_afterwards(auto
         await peer.request()
         await peer.answer("r3", message("Done."))
 
-    result, _, requests = await run(slow.agent(), play)
+    result, _, requests = await run_on_stage(slow.agent(), play)
 
     assert [("call_1", "here is tea"), ("call_2", "here is milk")] == sorted(outputs(requests[2]))
     assert 3 == result.turns
@@ -181,7 +163,7 @@ async def test_a_lost_connection_does_not_concern_it(autojump_clock: Any) -> Non
         await peer.request()
         await peer.answer("r4", message("Done."))
 
-    result, events, requests = await run(slow.agent(), play)
+    result, events, requests = await run_on_stage(slow.agent(), play)
 
     assert "Done." == result.text
     assert [("call_2", "seen")] == outputs(requests[2])
@@ -203,7 +185,7 @@ async def test_a_call_of_a_response_that_is_retracted_is_not_begun(autojump_cloc
             return
         await peer.answer("r2", message("Never mind."))
 
-    result, _, _ = await run(slow.agent(), play)
+    result, _, _ = await run_on_stage(slow.agent(), play)
 
     assert ([], "Never mind.") == (slow.log, result.text)
 
@@ -215,7 +197,7 @@ async def test_a_failure_is_told(autojump_clock: Any) -> None:
         await peer.request()
         await peer.answer("r2", message("A pity."))
 
-    result, _, requests = await run(Slow(fails=True).agent(), play)
+    result, _, requests = await run_on_stage(Slow(fails=True).agent(), play)
 
     assert [("call_1", "The tool failed. ValueError: sold out")] == outputs(requests[1])
     assert "A pity." == result.text
@@ -228,7 +210,7 @@ async def test_a_failure_that_ends_the_run(autojump_clock: Any) -> None:
         await peer.request()
 
     with pytest.raises(triplane.RunFailed, match="sold out") as caught:
-        await run(Slow(fails=True).agent(on_error="raise"), play)
+        await run_on_stage(Slow(fails=True).agent(on_error="raise"), play)
 
     assert "tool_failed" == caught.value.code
     assert isinstance(caught.value.__cause__, ValueError)
@@ -242,7 +224,7 @@ async def test_repeated_failures_end_the_run(autojump_clock: Any) -> None:
 
     agent = Slow(fails=True).agent(limits=triplane.RunLimits(repeated_failure=2))
     with pytest.raises(triplane.LimitReached) as caught:
-        await run(agent, play)
+        await run_on_stage(agent, play)
 
     assert "repeated_failure" == caught.value.which
 
@@ -255,7 +237,7 @@ async def test_they_count_as_calls(autojump_clock: Any) -> None:
         await peer.answer("r1", order("tea"), order("milk", "call_2"))
 
     with pytest.raises(triplane.LimitReached) as caught:
-        await run(slow.agent(limits=triplane.RunLimits(max_tool_calls=1)), play)
+        await run_on_stage(slow.agent(limits=triplane.RunLimits(max_tool_calls=1)), play)
 
     assert ("max_tool_calls", []) == (caught.value.which, slow.log)
 
@@ -306,7 +288,7 @@ async def test_a_tool_that_is_not_async_is_run_all_the_same(autojump_clock: Any)
         await peer.request()
         await peer.answer("r2", message("Done."))
 
-    result, _, requests = await run(agent, play)
+    result, _, requests = await run_on_stage(agent, play)
 
     assert ([("call_1", "seen")], "Done.") == (outputs(requests[1]), result.text)
 
@@ -320,7 +302,7 @@ async def test_a_call_that_the_model_waits_for_is_not_async(autojump_clock: Any)
         await peer.request()
         await peer.answer("r2", message("Done."))
 
-    result, _, requests = await run(slow.agent(), play)
+    result, _, requests = await run_on_stage(slow.agent(), play)
 
     assert ([("call_1", "here is tea")], 2) == (outputs(requests[1]), result.turns)
 
@@ -349,7 +331,7 @@ async def test_a_later_call_of_its_id_waits_for_it_and_is_not_run(
         await peer.answer("r3", message("Done."))
 
     agent = triplane.Agent("m", tools=[*triplane.tools_of(slow), buy])
-    result, _, requests = await run(agent, play)
+    result, _, requests = await run_on_stage(agent, play)
 
     assert ([], [("began", "tea"), ("ended", "tea")]) == (bought, slow.log)
     # The server knows two calls, and each has its output.
@@ -366,7 +348,7 @@ async def test_an_unknown_tool_that_is_async(autojump_clock: Any) -> None:
         await peer.request()
         await peer.answer("r2", message("Done."))
 
-    _, _, requests = await run(slow.agent(), play)
+    _, _, requests = await run_on_stage(slow.agent(), play)
 
     ((_, text),) = outputs(requests[1])
     assert "There is no tool named 'nothing'" in text
@@ -392,7 +374,7 @@ async def test_an_incomplete_response_is_not_the_last_while_some_are_out(autojum
         await peer.request()
         await peer.answer("r3", message("Done."))
 
-    result, _, requests = await run(slow.agent(), play)
+    result, _, requests = await run_on_stage(slow.agent(), play)
 
     assert ("completed", [("call_1", "here is tea")]) == (result.status, outputs(requests[2]))
 

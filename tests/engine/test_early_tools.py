@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attrs
 import pytest
 import trio
-from played_server import Played, call, message, open_stage
+from played_server import Played, call, message, open_stage, run_on_stage
 
 import triplane
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 
 @attrs.define
@@ -50,21 +47,6 @@ def outputs(request: dict[str, Any]) -> list[tuple[str, str]]:
     ]
 
 
-async def run(
-    agent: triplane.Agent, play: Callable[[Played], Any]
-) -> tuple[triplane.RunState, list[Any], list[dict[str, Any]]]:
-    failure: triplane.TriplaneError | None = None
-    async with open_stage(play) as stage:
-        try:
-            async with stage.engine.open_run(agent, "Go.") as running:
-                events = [event async for event in running]
-        except triplane.TriplaneError as error:
-            failure = error
-    if failure is not None:  # out here, where the stage does not put it into a group
-        raise failure
-    return running.result, events, stage.requests
-
-
 @pytest.mark.parametrize("seconds", [1, 5])
 async def test_it_overlaps_the_rest_of_the_response(seconds: float, autojump_clock: Any) -> None:
     reader = Reader(seconds)
@@ -79,7 +61,7 @@ async def test_it_overlaps_the_rest_of_the_response(seconds: float, autojump_clo
         await peer.answer("r2", message("Done."))
 
     begun = trio.current_time()
-    result, events, requests = await run(reader.agent(), play)
+    result, events, requests = await run_on_stage(reader.agent(), play)
 
     assert result.text == "Done."
     assert [(what, at) for what, at, _ in reader.log] == [("began", "a"), ("ended", "a")]
@@ -115,7 +97,7 @@ async def test_others_wait_for_the_end_and_outputs_are_in_call_order(autojump_cl
 
     begun = trio.current_time()
     agent = triplane.Agent("m", tools=[later, *triplane.tools_of(reader)])
-    _, _, requests = await run(agent, play)
+    _, _, requests = await run_on_stage(agent, play)
 
     assert at == [begun + 3]
     assert outputs(requests[1]) == [("call_0", "later"), ("call_1", "saw a")]
@@ -140,7 +122,7 @@ async def test_a_replayed_response_takes_over_what_ran_for_the_first(
         await peer.request()
         await peer.answer("r3", message("Done."))
 
-    result, events, requests = await run(reader.agent(), play)
+    result, events, requests = await run_on_stage(reader.agent(), play)
 
     assert result.text == "Done."
     assert [(what, at) for what, at, _ in reader.log] == [("began", "a"), ("ended", "a")], "it ran once"
@@ -168,7 +150,7 @@ async def test_what_nobody_asks_for_again_is_dropped(seconds: float, autojump_cl
         await peer.request()
         await peer.answer("r3", message("Done."))
 
-    result, _, requests = await run(reader.agent(), play)
+    result, _, requests = await run_on_stage(reader.agent(), play)
 
     ends = [(what, at) for what, at, _ in reader.log if what != "began"]
     assert ends == (
@@ -194,7 +176,7 @@ async def test_an_id_is_not_run_twice(autojump_clock: Any) -> None:
         await peer.request()
         await peer.answer("r3", message("Done."))
 
-    _, _, requests = await run(reader.agent(), play)
+    _, _, requests = await run_on_stage(reader.agent(), play)
 
     assert [at for what, at, _ in reader.log if what == "began"] == ["a"]
     ((call_id, output),) = outputs(requests[-1])
@@ -216,7 +198,7 @@ async def test_a_run_that_fails_leaves_none_running(autojump_clock: Any) -> None
         )
 
     with pytest.raises(triplane.TriplaneError):
-        await run(reader.agent(), play)
+        await run_on_stage(reader.agent(), play)
 
     assert [what for what, _, _ in reader.log] == ["began", "cancelled"]
 
@@ -258,7 +240,7 @@ async def test_a_failure_can_end_the_run_even_if_it_came_early(autojump_clock: A
         await peer.completed("r1", call("fail"))
 
     with pytest.raises(triplane.RunFailed) as caught:
-        await run(triplane.Agent("m", tools=[fail]), play)
+        await run_on_stage(triplane.Agent("m", tools=[fail]), play)
 
     assert caught.value.code == "tool_failed"
     assert isinstance(caught.value.__cause__, LookupError)
@@ -278,7 +260,7 @@ async def test_what_stops_programs_gets_through(autojump_clock: Any) -> None:
         await trio.sleep_forever()
 
     with pytest.RaisesGroup(SystemExit, flatten_subgroups=True):
-        await run(triplane.Agent("m", tools=[leave]), play)
+        await run_on_stage(triplane.Agent("m", tools=[leave]), play)
 
 
 async def test_the_limit_of_calls_holds(autojump_clock: Any) -> None:
@@ -293,7 +275,7 @@ async def test_the_limit_of_calls_holds(autojump_clock: Any) -> None:
         await peer.completed("r1", *(look(str(number), f"call_{number}") for number in range(3)))
 
     with pytest.raises(triplane.LimitReached) as caught:
-        await run(reader.agent(limits=triplane.RunLimits(max_tool_calls=2)), play)
+        await run_on_stage(reader.agent(limits=triplane.RunLimits(max_tool_calls=2)), play)
 
     assert caught.value.which == "max_tool_calls"
     assert len([what for what, _, _ in reader.log if what == "began"]) == 2

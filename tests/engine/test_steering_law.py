@@ -16,6 +16,7 @@ import triplane
 from triplane.core.records import SteerSent
 from triplane.core.reducer import RunReducer
 from triplane.server import CloseSocket, Drop, ErrorEvent, FunctionCall, Server, Stall, Text, Wait
+from triplane.testing import MemoryNetwork
 
 WORDS = ("steer", "send")
 BEFORE = (
@@ -126,7 +127,7 @@ async def follow(schedule: Schedule) -> None:
     )
     taken: list[str] = []
     async with trio.open_nursery() as nursery:
-        network = Network(nursery, server)
+        network = MemoryNetwork(nursery, server)
         async with (
             triplane.open_engine(
                 triplane.Endpoint("ws://memory/v1"),
@@ -163,17 +164,3 @@ async def follow(schedule: Schedule) -> None:
     assert Counter(["begin", *taken]) == texts
     sent = [record.body.items for record in run.log.records if isinstance(record.body, SteerSent)]
     assert len(sent) == len({items[0]["content"] for items in sent})
-
-
-class Network:
-    """Memory streams to one server."""
-
-    def __init__(self, nursery: trio.Nursery, server: Server) -> None:
-        self._nursery = nursery
-        self._server = server
-
-    async def connect(self, host: str, port: int) -> trio.abc.Stream:
-        await trio.lowlevel.checkpoint()
-        client, served = trio.testing.memory_stream_pair()
-        self._nursery.start_soon(self._server.handle, served)
-        return client

@@ -7,6 +7,7 @@ import trio
 import trio.testing
 
 import triplane
+from cancel_steps import cancelled_at
 from triplane.core.records import FramesReceived, RequestSent
 from triplane.core.reducer import RunReducer
 from triplane.protocol import ResponseCreate
@@ -438,17 +439,15 @@ async def test_cancelled_at_any_step_nothing_is_left_behind(bench, autojump_cloc
     endpoint = triplane.Endpoint("ws://memory/v1", transport="http")
     options = triplane.EngineOptions(max_connections=2)
     async with bench(endpoint=endpoint, options=options) as b:
+
+        async def run() -> None:
+            await b.engine.run(agent, 'CALL note {"number": 1}')
+
         step = 0
         while True:
             step += 5
-            with trio.CancelScope() as scope:
-                instrument = CancelAtStep(scope, step)
-                trio.lowlevel.add_instrument(instrument)
-                try:
-                    await b.engine.run(agent, 'CALL note {"number": 1}')
-                finally:
-                    trio.lowlevel.remove_instrument(instrument)
-            if not scope.cancelled_caught:
+            cancelled, _ = await cancelled_at(step, run)
+            if not cancelled:
                 break
         await trio.testing.wait_all_tasks_blocked()
         await trio.sleep(1)
@@ -459,16 +458,3 @@ async def test_cancelled_at_any_step_nothing_is_left_behind(bench, autojump_cloc
         assert open_streams <= now.opened - now.closed <= 2
         assert "echo: after" == (await b.engine.run(agent, "after")).text
     assert step > 50
-
-
-class CancelAtStep(trio.abc.Instrument):
-    """Cancels a scope when the scheduler is about to run its n-th task step."""
-
-    def __init__(self, scope: trio.CancelScope, step: int) -> None:
-        self._scope = scope
-        self._left = step
-
-    def before_task_step(self, task: trio.lowlevel.Task) -> None:
-        self._left -= 1
-        if self._left == 0:
-            self._scope.cancel()

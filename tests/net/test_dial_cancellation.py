@@ -13,37 +13,11 @@ import trio.testing
 import trustme
 
 import triplane
+from cancel_steps import cancelled_at
 from triplane import Endpoint, EngineOptions
 from triplane.net.connection import Connection
 from triplane.net.dial import Dialler, TcpNetwork
 from triplane.server import RefuseUpgrade, Server
-
-
-class CancelAtStep(trio.abc.Instrument):
-    """Cancels a scope when the scheduler is about to run its n-th task step."""
-
-    def __init__(self, scope: trio.CancelScope, step: int) -> None:
-        self._scope = scope
-        self._left = step
-        self.steps = 0
-
-    def before_task_step(self, task: trio.lowlevel.Task) -> None:
-        self.steps += 1
-        self._left -= 1
-        if self._left == 0:
-            self._scope.cancel()
-
-
-async def cancelled_at(step: int, operation) -> int:
-    """Run an operation and cancel it at a step; how many steps it took."""
-    with trio.CancelScope() as scope:
-        instrument = CancelAtStep(scope, step)
-        trio.lowlevel.add_instrument(instrument)
-        try:
-            await operation()
-        finally:
-            trio.lowlevel.remove_instrument(instrument)
-    return instrument.steps
 
 
 class Watched(trio.abc.Stream):
@@ -159,7 +133,7 @@ async def test_a14_no_step_of_connecting_leaves_a_stream(
 
         await connection.run(dialler, on_open=on_open)
 
-    steps = await cancelled_at(0, connect)
+    _, steps = await cancelled_at(0, connect)
     assert (1, 2) == (opened, upgrades)
     assert set() == network.still_open
     assert steps > 60
@@ -215,7 +189,7 @@ async def test_a14_no_step_of_connecting_on_real_sockets_leaves_one(nursery, con
         connection = Connection("c", endpoint, options)
         await connection.run(Dialler(Remembering(), options, {}), on_open=connection.close)
 
-    steps = await cancelled_at(0, connect)
+    _, steps = await cancelled_at(0, connect)
     assert steps > 20
     for step in range(1, steps, 4):
         await cancelled_at(step, connect)
@@ -231,7 +205,7 @@ async def test_a14_a_cancelled_waiter_gives_its_place_to_the_next(bench, autojum
         async def one() -> None:
             await b.engine.run(agent, "hello")
 
-        steps = await cancelled_at(0, one)
+        _, steps = await cancelled_at(0, one)
         for step in range(1, min(steps, 60), 2):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(cancelled_at, step, one)

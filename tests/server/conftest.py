@@ -6,6 +6,7 @@ from functools import partial
 import pytest
 import trio
 import trio.testing
+from http_client import HttpClient
 from server_client import Client
 
 from triplane.server import Ids, Server, serve
@@ -49,6 +50,19 @@ async def connect(nursery):
     # Or the server would wait for each client's answer to its close frame.
     for stream in streams:
         await stream.aclose()
+
+
+@pytest.fixture
+async def http(connect):
+    """Make HTTP clients of one server; see `connect`."""
+
+    async def http(**options) -> HttpClient:
+        socket = await connect(upgrade=False, **options)
+        client = HttpClient(socket.stream)
+        client.server = socket.server
+        return client
+
+    return http
 
 
 @pytest.fixture

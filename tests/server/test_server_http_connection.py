@@ -18,19 +18,6 @@ CREATE = {"model": "directive", "input": "x"}
 PATH = "/v1/responses"
 
 
-@pytest.fixture
-async def http(connect):
-    """Make HTTP clients of one server; see `connect`."""
-
-    async def http(**options) -> HttpClient:
-        socket = await connect(upgrade=False, **options)
-        client = HttpClient(socket.stream)
-        client.server = socket.server
-        return client
-
-    return http
-
-
 async def closed(client) -> bool:
     try:
         return await client.stream.receive_some() == b""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import orjson
 import pytest
 import trio
-from http_client import HttpClient, validate_response
+from http_client import validate_response
 
 from triplane.server import FunctionCall, Text
 from triplane.server.faults.catalogue import (
@@ -24,19 +24,6 @@ from triplane.server.faults.catalogue import (
 from triplane.server.steps import StreamError
 
 LOOK = {"type": "function", "name": "look", "parameters": {"type": "object", "properties": {}}}
-
-
-@pytest.fixture
-async def http(connect):
-    """Make HTTP clients of one server; see `connect`."""
-
-    async def http(**options) -> HttpClient:
-        socket = await connect(upgrade=False, **options)
-        client = HttpClient(socket.stream)
-        client.server = socket.server
-        return client
-
-    return http
 
 
 async def test_a_whole_response(http):

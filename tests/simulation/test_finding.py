@@ -8,8 +8,8 @@ import trio
 
 from triplane.core.answers import answers_of
 from triplane.core.continuation import LaneMemory, plan_turn
+from triplane.core.conversation import ConversationBook
 from triplane.core.records import ToolStarted
-from triplane.core.reducer import RunReducer
 from triplane.engine import request
 from triplane.engine.driver import Driver
 from triplane.net import pool
@@ -93,7 +93,7 @@ def test_it_finds_a_lane_that_is_given_back_in_the_middle_of_a_response(monkeypa
 
 def test_it_finds_a_response_continued_where_it_is_not_known(monkeypatch) -> None:
     """A head survives its connection, and every lane is thought to cache it."""
-    monkeypatch.setattr(RunReducer, "_forget_connection", lambda self: None)
+    monkeypatch.setattr(ConversationBook, "forget_connection", lambda self: None)
 
     def plan(history, head, lane, fingerprint, **others):
         assert head is None or lane

@@ -86,7 +86,7 @@ class _Directory(click.Path):
     def __init__(self) -> None:
         super().__init__(path_type=Path)
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:  # noqa: ARG002
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:  # noqa: ARG002  # as click has it
         path = Path(value)
         if not path.is_dir():
             what = "is not a directory" if path.exists() else "does not exist"

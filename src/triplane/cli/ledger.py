@@ -62,7 +62,7 @@ class LedgerFile(click.Path):
         super().__init__(path_type=Path)
         self._must_exist = exists
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:  # noqa: ARG002
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:  # noqa: ARG002  # as click has it
         """The path.
 
         Raises:

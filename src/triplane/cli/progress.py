@@ -60,7 +60,7 @@ class PlainWatcher:
             Text(f"{done} {row.name}: {row.result} ({', '.join(facts)})"), soft_wrap=True, highlight=False
         )
 
-    async def watch(self, demo: Demo, *, task_status: trio.TaskStatus[None]) -> None:  # noqa: ARG002
+    async def watch(self, demo: Demo, *, task_status: trio.TaskStatus[None]) -> None:  # noqa: ARG002  # as watchers have it
         """Wait to be cancelled: there is nothing to show in between."""
         task_status.started()
         await trio.sleep_forever()

@@ -6,11 +6,11 @@ from typing import ClassVar
 
 import attrs
 
-from .entry import Entry
+from .entry import LogEntry
 
 
 @attrs.frozen(repr=False)
-class ApprovalAsked(Entry):
+class ApprovalAsked(LogEntry):
     """A call waits for a person's decision: it was asked for, and is not run before.
 
     Attributes:
@@ -33,7 +33,7 @@ class ApprovalAsked(Entry):
 
 
 @attrs.frozen(repr=False)
-class ApprovalGiven(Entry):
+class ApprovalGiven(LogEntry):
     """A person has decided about a call.
 
     Attributes:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _ID_USED: Final = "Its id is that of another call, which a person was asked about before."
 
 
-class Approvals:
+class ApprovalBook:
     """The book of a run's approvals. Only the run's reducer writes in it.
 
     Attributes:

@@ -10,7 +10,7 @@ Item = dict[str, Any]
 """An input or output item, as wire data."""
 
 
-class Entry:
+class LogEntry:
     """What can stand in a log. Its repr is written once, and not generated for each class at every import."""
 
     __slots__ = ()

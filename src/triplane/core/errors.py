@@ -146,7 +146,7 @@ class EngineClosed(TriplaneError):
 
 @attrs.frozen
 class CloseInfo:
-    """How a WebSocket ended.
+    """How a connection ended, in the words of WebSockets.
 
     Attributes:
         code: The close code of RFC 6455; 1006 when no close frame was seen.
@@ -161,7 +161,7 @@ class CloseInfo:
 
 @attrs.define(slots=False, eq=False, repr=False)
 class ConnectFailed(TriplaneError):
-    """No WebSocket could be opened.
+    """No connection could be opened.
 
     Attributes:
         stage: Where it failed: ``"url"``, ``"auth"`` (`Endpoint.refresh_key` gave no fresh key), ``"dns"``, ``"tcp"``,
@@ -225,7 +225,7 @@ class ConnectFailed(TriplaneError):
 
 @attrs.define(slots=False, eq=False, repr=False)
 class ConnectionLost(TriplaneError):
-    """A WebSocket ended while something was still expected from it.
+    """A connection ended while something was still expected from it.
 
     Attributes:
         close: How it ended.
@@ -303,13 +303,15 @@ class ProtocolViolation(TriplaneError):
 
 @attrs.define(slots=False, eq=False, repr=False)
 class RunFailed(TriplaneError):
-    """The model's response ended in failure, or recovery ran out of attempts.
+    """A run has no result, since its response or a tool failed or it was cancelled; or it has ended and takes nothing more.
 
     The last fault is the ``__cause__`` where there is one.
 
     Attributes:
         run_id: The run.
-        code: The response's error code, such as ``"server_error"``, or None.
+        code: Why: ``"run_ended"``, it takes nothing more; ``"tool_failed"``, a tool did whose ``on_error`` is ``"raise"``;
+            ``"ambiguous_send"``, its request must not be repeated; ``"unanswered_calls"``, its input holds calls without
+            their outputs. Else the error code of the response, such as ``"server_error"``, or None.
         attempts: How often the turn was tried.
     """
 

@@ -12,7 +12,7 @@ from typing import ClassVar
 import attrs
 
 from .approval_records import ApprovalAsked, ApprovalGiven
-from .entry import Entry, Item
+from .entry import Item, LogEntry
 from .run_records import EndStatus, ForkedFrom, InputAdded, RunEnded, RunParked, RunResumed, RunStarted
 from .tool_records import LateResultDropped, ToolFinished, ToolProgress, ToolQueued, ToolStarted
 from .turn_records import (
@@ -72,7 +72,7 @@ __all__ = [
 
 
 @attrs.frozen(repr=False)
-class UnknownRecord(Entry):
+class UnknownRecord(LogEntry):
     """A record of a kind, or of a version of a kind, that a newer Triplane has written. It is kept as it is.
 
     Attributes:
@@ -121,7 +121,7 @@ NOTES: tuple[type, ...] = (DifferencesFound, StillWaiting, RetryScheduled, ToolP
 
 
 @attrs.frozen(repr=False)
-class Record(Entry):
+class Record(LogEntry):
     """One entry of a log.
 
     Attributes:

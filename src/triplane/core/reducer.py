@@ -6,14 +6,12 @@ decide what to do next; everybody else gets a frozen `RunState`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-import attrs
-
-from .approvals import Approvals, questions_of
+from .approvals import ApprovalBook, questions_of
 from .calls import Calls
 from .canonical import canonical_json
-from .continuation import ChainHead
+from .conversation import ConversationBook
 from .records import (
     ApprovalAsked,
     ApprovalGiven,
@@ -43,7 +41,9 @@ if TYPE_CHECKING:
     from triplane.protocol import ServerEvent
 
     from .accumulator import ResponseAccumulator
-    from .records import ForkedFrom, Item, Record, UndecodableFrame
+    from .continuation import ChainHead
+    from .conversation import HeadLost
+    from .records import Item, Record, UndecodableFrame
     from .transport import Transport
     from .turn import Steer, SteerState
 
@@ -59,9 +59,7 @@ class RunReducer:
         run_id: The run.
         status: See `RunState`.
         turns: See `RunState`.
-        history: The whole conversation: every input item and every output item that counts, in order.
-        head: The response that the next request may continue, None if there is none.
-        head_lost: Why there is none although there was one.
+        conversation: What was said, and from where in it the next request may continue.
         turn: What the request in hand has brought.
         calls: The calls that the turns have brought, and what became of each.
         approvals: Which of them a person was asked about, and what was decided.
@@ -79,12 +77,10 @@ class RunReducer:
         self.run_id = ""
         self.status: RunStatus = "new"
         self.turns = 0
-        self.history: list[Item] = []
-        self.head: ChainHead | None = None
-        self.head_lost: Literal["connection_lost", "head_evicted"] | None = None
+        self.conversation = ConversationBook()
         self.turn = TurnAccumulator()
         self.calls = Calls()
-        self.approvals = Approvals()
+        self.approvals = ApprovalBook()
         self.usage = RunUsage()
         self.bytes_up = 0
         self.bytes_down = 0
@@ -94,20 +90,29 @@ class RunReducer:
         self.transport: Transport = "websocket"
         self.agent: RunStarted | RunResumed | None = None
         self._request: RequestSent | None = None
-        # How much of the turn is in the history: its responses, the inputs of its steers, and whether it is over.
+        # How much of the turn is in the conversation: its responses, the inputs of its steers, and whether it is over.
         self._responses_taken = 0
         self._steers_taken: set[int] = set()
         self._turn_taken = False
-        # How much of the history some response has answered.
-        self._answered = 0
-        # Where the turn in hand began: the length of the history, and the head there.
-        self._turn_began: tuple[int, ChainHead | None] = (0, None)
-        # What the head was before the server put steers after it.
-        self._head_before_steers: ChainHead | None = None
         # Input from outside waits until the conversation has come to a place where it may stand.
         self._added: list[Item] = []
         # Whether the next request is another attempt at the turn before it.
         self._repeats = False
+
+    @property
+    def history(self) -> list[Item]:
+        """See `ConversationBook.items`."""
+        return self.conversation.items
+
+    @property
+    def head(self) -> ChainHead | None:
+        """See `ConversationBook`."""
+        return self.conversation.head
+
+    @property
+    def head_lost(self) -> HeadLost | None:
+        """See `ConversationBook`."""
+        return self.conversation.head_lost
 
     @property
     def response(self) -> ResponseAccumulator:
@@ -140,7 +145,7 @@ class RunReducer:
     @property
     def has_unanswered_input(self) -> bool:
         """Whether the conversation holds something that the model has not answered: a run that ended would drop it."""
-        return len(self.history) > self._answered or bool(self._added)
+        return self.conversation.has_unanswered or bool(self._added)
 
     def settled(self) -> tuple[tuple[Item, ...], ChainHead | None]:
         """The conversation up to the last place where nothing waits for an output or a decision, and the head there.
@@ -148,10 +153,8 @@ class RunReducer:
         A fork begins there. What a running response has brought so far is no part of it, nor what a response brought
         whose tools are running, nor input that waits for the next turn.
         """
-        if unanswered_calls(self.history, self.history) or self.approvals.unanswered:
-            length, head = self._turn_began
-            return tuple(self.history[:length]), head
-        return tuple(self.history), self.head and (self._head_before_steers or self.head)
+        is_open = bool(unanswered_calls(self.history, self.history) or self.approvals.unanswered)
+        return self.conversation.settled(is_open=is_open)
 
     @property
     def is_over(self) -> bool:
@@ -196,7 +199,7 @@ class RunReducer:
                 if body.turn == self.turns:
                     self.replays += 1
                 else:
-                    self._turn_began = (len(self.history), self._head_before_steers or self.head)
+                    self.conversation.begin_turn()
                 self.turns = body.turn
                 self.bytes_up += body.size
                 self.status = "model"
@@ -212,8 +215,9 @@ class RunReducer:
                 self.run_id = body.run_id
                 self.status = "waiting"
                 self.agent = body
-                self.history.extend(body.input)
-                self._inherit(body.forked_from)
+                self.conversation.add(body.input)
+                if body.forked_from is not None:
+                    self.conversation.inherit(body.forked_from)
             case RunResumed():
                 self._resume(body)
             case InputAdded() | SteerSent():
@@ -226,7 +230,7 @@ class RunReducer:
                 self._retract()
             case ConnectionDropped():
                 self.reconnects += 1
-                self._forget_connection()
+                self.conversation.forget_connection()
             case RunEnded():
                 self.status = body.status
                 self.reason = body.reason
@@ -237,19 +241,13 @@ class RunReducer:
         if self.status in ("new", "waiting") or (self._turn_taken and not self.owes_answers):
             self._take_added()
 
-    def _inherit(self, origin: ForkedFrom | None) -> None:
-        if origin is not None and origin.length <= len(self.history):
-            self._answered = origin.length
-            if origin.response_id is not None:
-                self.head = ChainHead(origin.response_id, origin.connection, origin.length, origin.stored)
-
     def _resume(self, body: RunResumed) -> None:
         self.agent = body
         self.reason = ""
         if self.status != "new":
             self.status = "tools" if self.owes_answers else "model" if self.has_request_in_hand else "waiting"
             self._wait_for_outstanding()
-        self._forget_connection()
+        self.conversation.forget_connection()
 
     def _begin_turn(self, previous_response_id: str | None, conversation: str | None = None) -> None:
         self.turn = TurnAccumulator(previous_response_id, conversation=conversation)
@@ -268,7 +266,7 @@ class RunReducer:
         if turn.is_over and not self._turn_taken:
             # Until here a steer that waits for outputs may fail. It is answered with them and not by itself.
             self._take_steers("pending")
-            self._answered = len(self.history)
+            self.conversation.note_answered()
             self._turn_taken = True
             self._turn_ended()
 
@@ -276,19 +274,10 @@ class RunReducer:
         if response.usage is not None:
             self.usage = self.usage.plus(response.usage)
         if response.status in ("completed", "incomplete"):
-            self.history.extend(response.output())
-            self._answered = len(self.history)
-            self._head_before_steers = None
-            if response.id is not None and self._request is not None:
-                request = self._request
-                self.head = ChainHead(response.id, request.connection, len(self.history), request.stored)
-                self.head_lost = None
-            else:
-                self.head = None
-        elif self.head is not None and not self._is_kept_by(response):
+            self.conversation.add_response(response.output(), response.id, self._request)
+        elif not self._is_kept_by(response):
             # What a failed response leaves behind is documented nowhere. The next request stands on the log alone.
-            self.head = None
-            self.head_lost = "head_evicted"
+            self.conversation.evict_head()
 
     def _is_kept_by(self, response: ResponseAccumulator) -> bool:
         """Whether the response that a request continued outlives the error that the request was answered with.
@@ -307,11 +296,7 @@ class RunReducer:
     def _take_steers(self, *states: SteerState) -> None:
         """What steers said joins the conversation where the server put it."""
         for steer in self._untaken_steers(states):
-            self.history.extend(steer.input or ())
-            if self.head is not None:
-                # The server has it, and would take it for another one if it came with the next request.
-                self._head_before_steers = self._head_before_steers or self.head
-                self.head = attrs.evolve(self.head, length=len(self.history))
+            self.conversation.add_steer(steer.input or ())
 
     def _hand_back(self, *states: SteerState) -> None:
         """What steers said that came to nothing is input for the next request."""
@@ -351,7 +336,7 @@ class RunReducer:
     def _answer(self) -> None:
         """Once nothing is owed any more, the outputs and approvals join the conversation."""
         answers = [*self.calls.answers(), *self.approvals.answers()]
-        self.history.extend(answers)
+        self.conversation.add(answers)
         if answers:
             self.status = "waiting"
         self._take_added()
@@ -366,13 +351,13 @@ class RunReducer:
     def _take_added(self) -> None:
         if self._added and self.status == "tools":
             self.status = "waiting"
-        self.history.extend(self._added)
+        self.conversation.add(self._added)
         self._added.clear()
 
     def _retract(self) -> None:
         # The server's queue of steers is not to be relied on any more; what they said is not to be lost.
         self._hand_back("sent", "accepted")
-        self.head = self._unsteered()
+        self.conversation.forget_steers()
         self.status = "waiting"
         # The turn's earlier responses stand, and their calls with them.
         standing = [each for each in self.turn.responses if each.status in ("completed", "incomplete")]
@@ -382,17 +367,6 @@ class RunReducer:
         self._take_calls(standing)
         self._repeats = not self.owes_answers
 
-    def _forget_connection(self) -> None:
-        self.head = self._unsteered()
-        if self.head is not None and not self.head.stored:
-            self.head = None
-            self.head_lost = "connection_lost"
-
-    def _unsteered(self) -> ChainHead | None:
-        head = self.head and (self._head_before_steers or self.head)
-        self._head_before_steers = None
-        return head
-
     def text(self) -> str:
         """The visible text of the last response so far. Costs its length."""
         return self.response.text()
@@ -401,14 +375,9 @@ class RunReducer:
         """Everything observable, and everything that the folding of later records depends on."""
         return {
             "snapshot": self.snapshot(),
-            "history": self.history,
-            "head": self.head,
-            "head_lost": self.head_lost,
-            "head_before_steers": self._head_before_steers,
+            **self.conversation.state(),
             "turn": self.turn.state(),
             "taken": [self._responses_taken, sorted(self._steers_taken), self._turn_taken],
-            "answered": self._answered,
-            "turn_began": self._turn_began,
             "calls": self.calls.state(),
             "approvals": self.approvals.state(),
             "added": self._added,

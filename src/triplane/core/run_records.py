@@ -6,13 +6,13 @@ from typing import ClassVar, Literal
 
 import attrs
 
-from .entry import Entry, Item
+from .entry import Item, LogEntry
 
 EndStatus = Literal["completed", "incomplete", "failed", "cancelled"]
 
 
 @attrs.frozen(repr=False)
-class ForkedFrom(Entry):
+class ForkedFrom(LogEntry):
     """Where a run left another one.
 
     Attributes:
@@ -31,7 +31,7 @@ class ForkedFrom(Entry):
 
 
 @attrs.frozen(repr=False)
-class RunStarted(Entry):
+class RunStarted(LogEntry):
     """A run began.
 
     Attributes:
@@ -56,7 +56,7 @@ class RunStarted(Entry):
 
 
 @attrs.frozen(repr=False)
-class RunResumed(Entry):
+class RunResumed(LogEntry):
     """A run that was cut off, or that failed or was cancelled, goes on: by another engine, perhaps in another process.
 
     Nothing of the connections before it is left. A request that was under way is retracted by the record after it, and
@@ -79,7 +79,7 @@ class RunResumed(Entry):
 
 
 @attrs.frozen(repr=False)
-class InputAdded(Entry):
+class InputAdded(LogEntry):
     """Input from outside joined the conversation; the next request carries it."""
 
     type: ClassVar[str] = "triplane.input_added"
@@ -87,7 +87,7 @@ class InputAdded(Entry):
 
 
 @attrs.frozen(repr=False)
-class RunParked(Entry):
+class RunParked(LogEntry):
     """The run waits for decisions, and holds no lane meanwhile. It goes on with the last `ApprovalGiven`.
 
     It may be the last record for long: who leaves a parked run leaves it as it is, to be resumed by anybody.
@@ -101,7 +101,7 @@ class RunParked(Entry):
 
 
 @attrs.frozen(repr=False)
-class RunEnded(Entry):
+class RunEnded(LogEntry):
     """The last record of a run, unless a `RunResumed` follows.
 
     Attributes:

@@ -6,12 +6,12 @@ from typing import ClassVar
 
 import attrs
 
-from .entry import Entry
+from .entry import LogEntry
 from .outcome import EffectClass, ToolOutcome
 
 
 @attrs.frozen(repr=False)
-class ToolQueued(Entry):
+class ToolQueued(LogEntry):
     """A call was taken up. It starts as soon as its tool's limits and the engine's let it.
 
     Attributes:
@@ -27,7 +27,7 @@ class ToolQueued(Entry):
 
 
 @attrs.frozen(repr=False)
-class ToolStarted(Entry):
+class ToolStarted(LogEntry):
     """A tool's code is about to run: from here on its effect may have happened.
 
     Attributes:
@@ -47,7 +47,7 @@ class ToolStarted(Entry):
 
 
 @attrs.frozen(repr=False)
-class ToolProgress(Entry):
+class ToolProgress(LogEntry):
     """How far a running call is. It changes nothing, and there are only a few of them a second.
 
     Attributes:
@@ -71,7 +71,7 @@ class ToolProgress(Entry):
 
 
 @attrs.frozen(repr=False)
-class ToolFinished(Entry):
+class ToolFinished(LogEntry):
     """A tool call has its one outcome.
 
     Attributes:
@@ -90,7 +90,7 @@ class ToolFinished(Entry):
 
 
 @attrs.frozen(repr=False)
-class LateResultDropped(Entry):
+class LateResultDropped(LogEntry):
     """The thread of a call that was cancelled or had timed out has ended; what it returned was dropped.
 
     Attributes:

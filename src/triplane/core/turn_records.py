@@ -8,7 +8,7 @@ import attrs
 
 from triplane.protocol import DecodeError, decode_event
 
-from .entry import Entry, Item
+from .entry import Item, LogEntry
 from .transport import Transport, TransportReason
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ RetractReason = Literal["connection_lost", "stalled", "server_error", "undecodab
 
 
 @attrs.frozen(repr=False)
-class UndecodableFrame(Entry):
+class UndecodableFrame(LogEntry):
     """A frame that is not an event. It stands in the stream where the frame stood.
 
     Attributes:
@@ -54,7 +54,7 @@ class UndecodableFrame(Entry):
 
 
 @attrs.frozen(repr=False)
-class RequestSent(Entry):
+class RequestSent(LogEntry):
     """A request is about to be written; it may or may not have reached the server.
 
     Attributes:
@@ -91,8 +91,8 @@ class RequestSent(Entry):
 
 
 @attrs.frozen(repr=False)
-class TransportChanged(Entry):
-    """The run goes on by another transport than before; see the module of transports.
+class TransportChanged(LogEntry):
+    """The run goes on by another transport than before; see `Endpoint.transport`.
 
     Attributes:
         transport: ``"websocket"`` or ``"http"``.
@@ -107,8 +107,8 @@ class TransportChanged(Entry):
 
 
 @attrs.frozen(repr=False)
-class SteerSent(Entry):
-    """Another instruction for a running response is about to be written; see `TurnAccumulator`.
+class SteerSent(LogEntry):
+    """Another instruction for a running response is about to be written; see `Run.steer`.
 
     Attributes:
         previous_response_id: The response that it steers.
@@ -121,7 +121,7 @@ class SteerSent(Entry):
 
 
 @attrs.frozen(repr=False)
-class SteersRequeued(Entry):
+class SteersRequeued(LogEntry):
     """What became of some steers is not known any more; what they said is input for the next request.
 
     Attributes:
@@ -139,7 +139,7 @@ class SteersRequeued(Entry):
 
 
 @attrs.frozen(repr=False)
-class FramesReceived(Entry):
+class FramesReceived(LogEntry):
     """Frames as they came, one record for each batch that was read.
 
     Attributes:
@@ -168,7 +168,7 @@ class FramesReceived(Entry):
 
 
 @attrs.frozen(repr=False)
-class ResponseRetracted(Entry):
+class ResponseRetracted(LogEntry):
     """What was shown of the response in hand no longer counts; the turn is tried again.
 
     Attributes:
@@ -186,7 +186,7 @@ class ResponseRetracted(Entry):
 
 
 @attrs.frozen(repr=False)
-class DifferencesFound(Entry):
+class DifferencesFound(LogEntry):
     """The events of a response that has ended do not agree with each other, or are not all its own.
 
     What counts in spite of it is settled by fixed rules, see `core.accumulator`; folding the log finds the same again.
@@ -206,7 +206,7 @@ class DifferencesFound(Entry):
 
 
 @attrs.frozen(repr=False)
-class StillWaiting(Entry):
+class StillWaiting(LogEntry):
     """The response in hand has been silent for another heartbeat. A sign of life for whoever watches; it changes nothing.
 
     Attributes:
@@ -229,7 +229,7 @@ class StillWaiting(Entry):
 
 
 @attrs.frozen(repr=False)
-class RetryScheduled(Entry):
+class RetryScheduled(LogEntry):
     """The turn is tried again after a pause. It changes nothing.
 
     Attributes:
@@ -248,7 +248,7 @@ class RetryScheduled(Entry):
 
 
 @attrs.frozen(repr=False)
-class ConnectionDropped(Entry):
+class ConnectionDropped(LogEntry):
     """The connection under the run is gone, and with it what the server remembered there.
 
     Attributes:

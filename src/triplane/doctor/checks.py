@@ -64,7 +64,7 @@ NAMES: Final[tuple[Name, ...]] = get_args(Name)
 
 @attrs.frozen
 class Report:
-    """All checks of one examination, in the order of `NAMES`.
+    """All checks of one examination, in the order in which they are made.
 
     Attributes:
         url: What was examined.

@@ -200,6 +200,9 @@ class Agent:
             timeout: Seconds the whole child run may take.
             needs_approval: See `ToolOptions`. A call of the child's that needs approval is another matter: both runs are
                 parked, the parent asks what the child asks, and goes on with it once that is decided.
+
+        Raises:
+            ConfigError: As `tool` does, for instance if the agent's name cannot be a tool's.
         """
 
         async def ask(question: str, context: ToolContext) -> str:

@@ -29,7 +29,7 @@ _LONGEST_NAME: Final = 64
 
 
 @final
-class Approvals:
+class ApprovalGate:
     """What a run has to do with the person who decides.
 
     Args:

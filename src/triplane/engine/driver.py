@@ -18,7 +18,7 @@ from triplane.core.records import FramesReceived, InputAdded, RunEnded, RunParke
 from triplane.core.reducer import RunReducer
 from triplane.tools import Vault
 
-from .approvals import Approvals, Decisions, required
+from .approvals import ApprovalGate, Decisions, required
 from .fork import NO_ORIGIN, Forking, Hold, Origin
 from .steering import Steering
 from .tool_calls import ToolCalls
@@ -85,7 +85,7 @@ class Driver:
             surroundings.workbench,
             self._vault,
         )
-        self._approvals = Approvals(agent, self._reducer, self._record, self._calls.is_begun, self._vault)
+        self._approvals = ApprovalGate(agent, self._reducer, self._record, self._calls.is_begun, self._vault)
         self.forking = Forking(run_id, self._reducer, origin)
         self.steering = Steering(
             self._reducer,
@@ -138,7 +138,7 @@ class Driver:
         self._is_cancelled = True
 
     def decide(self, decisions: Decisions) -> None:
-        """See `Approvals.decide`."""
+        """See `ApprovalGate.decide`."""
         self._approvals.decide(decisions)
 
     def approval_required(self) -> ApprovalRequired | None:
@@ -275,7 +275,7 @@ class Driver:
                     raise self._limit("max_turns", limits.max_turns)
                 await self._turns.take()
                 self._calls.check()
-            calls = self._calls.claim()
+            calls = self._calls.take_up()
             is_idle = not calls and not self._reducer.owes_answers and not self._reducer.has_unanswered_input
             if is_idle and not book.outstanding:
                 response = self._reducer.response

@@ -71,7 +71,10 @@ class EngineStatistics:
 
 @final
 class Engine:
-    """Runs agents over pooled connections. Made by `open_engine`; usable from any task inside its block."""
+    """Runs agents over pooled connections. Made by `open_engine`; usable from any task inside its block.
+
+    Once that was left, everything but `ledger` and `statistics` raises `EngineClosed`.
+    """
 
     def __init__(
         self, endpoint: Endpoint, options: EngineOptions, ledger: Ledger, pool: Pool, rng: random.Random
@@ -148,6 +151,10 @@ class Engine:
         Entering is no checkpoint, unless `run_id` is given; leaving is one. Leaving before the end cancels the run,
         unless it is parked: then its log stays as it is, and `resume` continues it. A failure of the run that the block
         has not seen is raised when the block is left.
+
+        Raises:
+            ConfigError: The input or the agent is not that; with `run_id` also what `run` says.
+            LedgerFailed: With `run_id`: see `run`.
         """
         self._check_open()
         items = as_items(run_input)
@@ -243,7 +250,7 @@ class Engine:
             ordered: Give the results in the order of the inputs instead.
 
         Raises:
-            ConfigError: `max_runs` is less than 1, or there are not as many agents as inputs.
+            ConfigError: `max_runs` is less than 1, an input is none, or there are not as many agents as inputs.
         """
         self._check_open()
         if isinstance(max_runs, bool) or not isinstance(max_runs, int) or max_runs < 1:
@@ -279,6 +286,7 @@ class Engine:
             ConfigError: More lanes than `max_connections`; where the endpoint has ``lanes="named"``, more than that
                 times `lanes_per_connection`.
             ConnectFailed: No connection could be opened.
+            LimitReached: So many lanes could not be had within `acquire_timeout`, or `max_waiters` wait already.
         """
         self._check_open()
         endpoint = agent.endpoint or self._endpoint
@@ -329,7 +337,7 @@ class Engine:
         entering, and stays.
 
         Raises:
-            LimitReached: No lane within `acquire_timeout`.
+            LimitReached: No lane within `acquire_timeout`, or `max_waiters` wait already.
             ConnectFailed: No connection could be opened.
             EngineClosed: The engine was left.
         """

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @attrs.frozen
 class FanOutResult:
-    """How one of the runs ended.
+    """How one run of a fan-out ended.
 
     Attributes:
         index: The place of its input.

@@ -58,8 +58,8 @@ async def open_engine(
 
     Raises:
         ConfigError: There is no endpoint, or an argument is not what it should be.
-        ConnectFailed: A warm-up found no connection.
-        LedgerCorrupt, LedgerFailed: The ledger of that path cannot be opened.
+        ConnectFailed, LimitReached: A warm-up found no connection, or no lane in time.
+        LedgerCorrupt, LedgerFailed: The ledger of that path cannot be opened; on leaving: not all could be written to it.
     """
     if not trio.lowlevel.in_trio_run():
         raise ConfigError("Triplane runs on Trio: call this from an async function that trio.run(…) runs")

@@ -242,9 +242,9 @@ class Run:
         left parked then, while this ends it.
 
         Args:
-            when: ``"now"``: at once; a lane whose answer is still on its way is closed. ``"after_turn"``: the response
-                in hand is read to its end, and tools that are running finish; no other request and no other tool
-                begins.
+            when: ``"now"``: at once; an answer that is still on its way is read off in the background, as that of a
+                cancelled `Engine.run`. ``"after_turn"``: the response in hand is read to its end, and tools that are
+                running finish; no other request and no other tool begins.
 
         Raises:
             ConfigError: `when` is neither.

@@ -97,7 +97,7 @@ class ToolCalls:
         self._policy = FailurePolicy(agent.on_error, agent.siblings)
         self._nursery: trio.Nursery | None = None
         self._async = AsyncCalls(run, self._setting, self._policy)
-        # What started early and has not been claimed by its response, or by the one in its place.
+        # What started early and has not been taken up with its response, or with the one in its place.
         self._begun: dict[str, CallRun] = {}
 
     @asynccontextmanager
@@ -127,7 +127,7 @@ class ToolCalls:
                 self._record(ToolQueued(call.call_id, call.full_name, early=True))
                 self._nursery.start_soon(begun.run, name=f"early tool {call.full_name[:64]}")
 
-    def claim(self) -> tuple[ToolCall, ...]:
+    def take_up(self) -> tuple[ToolCall, ...]:
         """The calls of the turn that has ended which are to be run, or have started early. Not a checkpoint.
 
         Calls that started early, and that neither this turn's response nor its likes ask for, are cancelled.

@@ -65,7 +65,7 @@ class Chunk(NamedTuple):
         return self.first + self.records
 
 
-class Entry(NamedTuple):
+class PackedRecord(NamedTuple):
     """A record in a chunk, its body not decoded."""
 
     sequence: int
@@ -144,7 +144,7 @@ def follows(previous: bytes, chunk: Chunk) -> bool:
         return False
 
 
-def entries_of(previous: bytes, chunks: Iterable[Chunk], expected: int) -> Iterator[Entry]:
+def packed_of(previous: bytes, chunks: Iterable[Chunk], expected: int) -> Iterator[PackedRecord]:
     """The records of consecutive chunks, each chunk verified before the first record of it.
 
     Args:
@@ -165,7 +165,7 @@ def entries_of(previous: bytes, chunks: Iterable[Chunk], expected: int) -> Itera
         expected = chunk.end
 
 
-def unpack(chunk: Chunk) -> Iterator[Entry]:
+def unpack(chunk: Chunk) -> Iterator[PackedRecord]:
     """The records of a chunk, as far as they are some; nothing is verified.
 
     Raises:
@@ -182,6 +182,6 @@ def unpack(chunk: Chunk) -> Iterator[Entry]:
         at = start + length + 1
         if [*map(type, head)] != _TYPES or length < 0 or body[at - 1 : at] != b"\n":
             raise BrokenChainError(sequence, "it does not begin or end as a record does")
-        yield Entry(sequence, when, Encoded(kind, version, essential, body[start : at - 1]))
+        yield PackedRecord(sequence, when, Encoded(kind, version, essential, body[start : at - 1]))
     if at != len(body):
         raise BrokenChainError(chunk.end, "something comes before it")

@@ -210,7 +210,7 @@ def _fields(value: object) -> dict[str, Any]:
 @cache
 def _converter() -> cattrs.Converter:
     """What checks every field. Built when first needed; that takes a while."""
-    import cattrs  # noqa: PLC0415
+    import cattrs  # noqa: PLC0415  # so does importing it
 
     converter = cattrs.Converter(forbid_extra_keys=True, detailed_validation=False)
 

@@ -124,7 +124,7 @@ class ClaimedMemoryLog:
 
 @final
 class MemoryLedger:
-    """Logs by run id.
+    """Logs in memory, by run id: they end with the process.
 
     Args:
         clock: Gives the wall-clock time that records carry, in seconds since 1970.

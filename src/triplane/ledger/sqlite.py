@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from triplane.core.store import RunLog
 
     from .sqlite_rows import RunRow
-    from .sqlite_writer import Entry, Outcome
+    from .sqlite_writer import Outcome, QueuedWrite
 
 T = TypeVar("T")
 
@@ -178,7 +178,7 @@ class SqliteLedger:
         if self._failure is not None and self._enqueued - self._written > _MOST_UNWRITTEN:
             raise self._failure.again()
 
-    def enqueue(self, entry: Entry) -> int:
+    def enqueue(self, entry: QueuedWrite) -> int:
         """Give something to the writing thread; returns its ticket for `written`. Not a checkpoint."""
         self.writer.entries.append(entry)
         self._enqueued += 1

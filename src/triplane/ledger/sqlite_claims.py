@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from triplane.core.errors import LedgerFailed
 
-from .sqlite_rows import find_run, read_entries
+from .sqlite_rows import find_run, read_packed
 from .sqlite_trouble import transaction
 from .sqlite_writer import Claim
 
@@ -30,8 +30,8 @@ def take_claim(writer: Writer, connection: sqlite3.Connection, run_id: str) -> C
         run = find_run(connection, writer.path, run_id)
         _refuse_if_claimed(run, writer)
         # Whoever continues a run adds to its last record, which must be the right one.
-        for entry in read_entries(connection, run, max(0, run.records - 1), run.records):
-            entry.decoded()
+        for record in read_packed(connection, run, max(0, run.records - 1), run.records):
+            record.decoded()
         connection.execute(
             "UPDATE runs SET owner = ?, token = token + 1, deadline = ? WHERE run = ?",
             (writer.owner, writer.clock() + writer.claim_seconds, run.run),

@@ -13,7 +13,7 @@ import attrs
 
 from triplane.core.errors import ConfigError, LedgerCorrupt
 
-from .chain import BrokenChainError, Chunk, entries_of, seed
+from .chain import BrokenChainError, Chunk, packed_of, seed
 from .owner import is_dead
 from .sqlite_trouble import transaction
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from triplane.core.records import Record
 
-    from .chain import Entry
+    from .chain import PackedRecord
 
 _RUN = "SELECT run, run_id, began, records, head, token, owner, deadline FROM runs"
 _CHUNK = "SELECT first, records, digest, body FROM chunks WHERE run = ?"
@@ -133,11 +133,11 @@ def read_run(
     """
     with transaction(connection, "DEFERRED"):
         run = find_run(connection, path, run_id)
-        entries = read_entries(connection, run, after + 1, after + 1 + limit)
-    return run, [entry.decoded() for entry in entries]
+        packed = read_packed(connection, run, after + 1, after + 1 + limit)
+    return run, [record.decoded() for record in packed]
 
 
-def read_entries(connection: sqlite3.Connection, run: RunRow, start: int, stop: int) -> list[Entry]:
+def read_packed(connection: sqlite3.Connection, run: RunRow, start: int, stop: int) -> list[PackedRecord]:
     """Records of a run from one sequence number to before another one, each of them verified.
 
     Raises:
@@ -152,16 +152,16 @@ def read_entries(connection: sqlite3.Connection, run: RunRow, start: int, stop: 
     first = places[0][0] if places else 0
     previous = places[1][1] if len(places) > 1 else seed(run.run_id)
     chunks = [Chunk(*row) for row in connection.execute(_CHUNKS, (run.run, first, stop))]
-    entries = list(islice(entries_of(previous, chunks, first), start - first, stop - first))
-    if len(entries) < stop - start:
-        raise BrokenChainError(start + len(entries), "is missing")
+    packed = list(islice(packed_of(previous, chunks, first), start - first, stop - first))
+    if len(packed) < stop - start:
+        raise BrokenChainError(start + len(packed), "is missing")
     if stop == run.records:
         last = chunks[-1]
         if last.end > stop or read_chunks(connection, run.run, stop):
             raise BrokenChainError(stop, "is there, and the row of its run does not know it")
         if last.digest != run.head:
             raise BrokenChainError(stop - 1, "is not the one that was written last")
-    return entries
+    return packed
 
 
 def read_chunks(connection: sqlite3.Connection, run: int, first: int, limit: int = 1) -> list[Chunk]:

@@ -70,7 +70,7 @@ class Claim:
 
 
 # Something for the thread to write: a record as `chain.pack` made it, or None: the claim is given back.
-Entry = tuple[Claim, bytes | None]
+QueuedWrite = tuple[Claim, bytes | None]
 
 
 @attrs.frozen
@@ -137,7 +137,7 @@ class Writer:
         self.owner = owner
         self.clock = clock
         self.claim_seconds = claim_seconds
-        self.entries: deque[Entry] = deque()
+        self.entries: deque[QueuedWrite] = deque()
         self._wanted = 0
         self._is_idle = False
         self._sync: Sync = sync
@@ -148,7 +148,7 @@ class Writer:
         self._jobs: deque[Callable[[], None]] = deque()
         self._taken = 0
         self._written = 0
-        self._unwritten: list[Entry] = []
+        self._unwritten: list[QueuedWrite] = []
         # A group whose commit was begun and is not known to have come to its end.
         self._in_doubt: _Done | None = None
         self._claims: dict[Claim, None] = {}
@@ -274,7 +274,7 @@ class Writer:
         records = {claim: claim.records for claim in done.last}
         self._tell(Outcome(self._taken, self._written, records, done.lost, tuple(done.over)))
 
-    def _write(self, connection: sqlite3.Connection, group: Sequence[Entry]) -> _Done:
+    def _write(self, connection: sqlite3.Connection, group: Sequence[QueuedWrite]) -> _Done:
         done = _Done(len(group))
         appended: defaultdict[Claim, list[bytes]] = defaultdict(list)
         for claim, record in group:
@@ -347,7 +347,7 @@ class Writer:
         """Of these claims those that are not the latest any more."""
         heads = dict(
             connection.execute(
-                f"SELECT run, head FROM runs WHERE run IN ({','.join('?' * len(moved))})",  # noqa: S608
+                f"SELECT run, head FROM runs WHERE run IN ({','.join('?' * len(moved))})",  # noqa: S608  # question marks only
                 [claim.run for claim in moved],
             ).fetchall()
         )

@@ -13,9 +13,9 @@ import attrs
 from triplane.core.errors import ConfigError, LedgerCorrupt, LedgerFailed
 from triplane.core.records import ApprovalGiven, EndStatus, RunEnded, RunParked, RunStarted
 
-from .chain import BrokenChainError, entries_of, follows, seed, unpack
+from .chain import BrokenChainError, follows, packed_of, seed, unpack
 from .sqlite_file import give_space_back
-from .sqlite_rows import all_runs, check_totals, read_chunks, read_entries
+from .sqlite_rows import all_runs, check_totals, read_chunks, read_packed
 from .sqlite_trouble import transaction
 
 if TYPE_CHECKING:
@@ -164,27 +164,27 @@ def _summary(connection: sqlite3.Connection, run: RunRow, now: float) -> RunSumm
     # A list is not the place to find damage: what cannot be read is left out.
     with suppress(BrokenChainError, TypeError):
         for chunk in _chunks(connection, run):
-            for entry in unpack(chunk):
-                requests += entry.encoded.kind == "request_sent"
-                tool_calls += entry.encoded.kind == "tool_started"
-                size += len(entry.encoded.data)
-                updated = entry.at
-                if entry.encoded.kind in _GOES_ON:
+            for record in unpack(chunk):
+                requests += record.encoded.kind == "request_sent"
+                tool_calls += record.encoded.kind == "tool_started"
+                size += len(record.encoded.data)
+                updated = record.at
+                if record.encoded.kind in _GOES_ON:
                     undecided = set()
-                elif entry.encoded.kind in ("run_parked", "approval_given"):
-                    body = entry.decoded().body
+                elif record.encoded.kind in ("run_parked", "approval_given"):
+                    body = record.decoded().body
                     if isinstance(body, RunParked):
                         undecided = set(body.approvals)
                     elif isinstance(body, ApprovalGiven):
                         undecided.discard(body.call_id)
     with suppress(BrokenChainError):
-        for entry in read_entries(connection, run, 0, 1):
-            first = entry.decoded().body
+        for record in read_packed(connection, run, 0, 1):
+            first = record.decoded().body
             if isinstance(first, RunStarted):
                 agent, model = first.agent, first.model
     with suppress(BrokenChainError):
-        for entry in read_entries(connection, run, run.records - 1, run.records):
-            last = entry.decoded().body
+        for record in read_packed(connection, run, run.records - 1, run.records):
+            last = record.decoded().body
             if isinstance(last, RunEnded):
                 status = last.status
     if undecided and status in ("running", "interrupted"):
@@ -238,8 +238,8 @@ def _check_run(connection: sqlite3.Connection, run: RunRow) -> Damage | None:
         for chunk in _chunks(connection, run):
             if good >= run.records:
                 break
-            for entry in entries_of(previous, [chunk], good):
-                entry.decoded()
+            for record in packed_of(previous, [chunk], good):
+                record.decoded()
             previous, good = chunk.digest, good + chunk.records
         if good < run.records:
             raise BrokenChainError(good, "is missing")

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class Network(Protocol):
-    """What dialling needs of the network. Tests pass one of memory streams."""
+    """What an engine opens streams with: `open_engine(network=...)`. Tests pass one of memory streams."""
 
     async def connect(self, host: str, port: int) -> trio.abc.Stream:
         """Open a TCP connection.

@@ -412,6 +412,9 @@ class Endpoint:
         """The endpoint of xAI, which ends connections after 25 minutes (xAI WebSocket-mode guide). It has no lanes.
 
         Nothing is documented of namespaces there; `attrs.evolve` it with ``namespaces="auto"`` to try.
+
+        Raises:
+            ConfigError: The key cannot be one.
         """
         return cls(
             "https://api.x.ai/v1",
@@ -424,7 +427,11 @@ class Endpoint:
 
     @classmethod
     def local(cls, port: int, *, api_key: str | None = None) -> Endpoint:
-        """A server on this machine's loopback, such as `triplane.server`'s."""
+        """A server on this machine's loopback, such as `triplane.server`'s.
+
+        Raises:
+            ConfigError: The port or the key cannot be one.
+        """
         return cls(f"ws://127.0.0.1:{port}/v1/responses", api_key=api_key)
 
 

@@ -258,7 +258,7 @@ class HttpConnection:
             trio.BusyResourceError: Another task is using the connection.
         """
         self._check_open()
-        self._claim()
+        self._occupy()
         whole = False
         try:
             if self._exchange is not None:
@@ -297,7 +297,7 @@ class HttpConnection:
             ProtocolViolation: It is not a stream of events.
             trio.BusyResourceError: Another task is using the connection.
         """
-        self._claim()
+        self._occupy()
         try:
             frames = () if self._exchange is None else await self._exchange.take()
         finally:
@@ -350,7 +350,7 @@ class HttpConnection:
         if self._closing or self.state not in ("open", "draining"):
             raise self.verdict()
 
-    def _claim(self) -> None:
+    def _occupy(self) -> None:
         if self._busy:
             raise trio.BusyResourceError(f"another task is using {self.name}")
         if self.fault is not None:

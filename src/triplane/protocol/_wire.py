@@ -59,6 +59,9 @@ class _Referable:
 class Wire(_Referable):
     """A JSON object with a class.
 
+    Its ``type`` belongs to the class, and only of a class for unknown types to the object. Checkers of types object to that
+    there, and to a ``__match_args__`` of one's own; each such place silences them.
+
     Equality, hash and repr are written once, here, and not generated for each of three hundred classes: that
     nearly halves the time it takes to create one. The repr leaves out what is unset, and never shows fields marked
     ``repr=False`` (credentials of tools), wherever their values are.

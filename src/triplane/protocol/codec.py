@@ -230,7 +230,7 @@ def _members(obj: Wire) -> Raw:
         keys = _KEYS[cls] = tuple(
             (wire_name(a), a.name) for a in attrs.fields(cls) if a.name not in elsewhere
         )
-    kind: str = obj.type if cls.tagged else ""  # type: ignore[attr-defined]
+    kind: str = obj.type if cls.tagged else ""  # type: ignore[attr-defined]  # whatever is tagged has one
     result: Raw = {"type": kind, **obj.extra} if kind else dict(obj.extra)
     for key, name in keys:
         value = getattr(obj, name)

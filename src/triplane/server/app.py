@@ -178,7 +178,7 @@ class ServerHandle:
     @property
     def _netloc(self) -> str:
         # A wildcard address is good for listening only.
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104 - nothing is bound here
         return f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
 
     @property
@@ -244,5 +244,8 @@ async def serve_stream(stream: trio.abc.Stream, **options: Unpack[OptionArgument
     """Serve one connection that exists already, such as one end of a pair of memory streams, until it ends.
 
     The same as `Server(...).handle(stream)`, for when the connection shares nothing with others.
+
+    Raises:
+        OptionError: see `Server`.
     """
     await Server(**options).handle(stream)

@@ -66,7 +66,7 @@ class Place(Protocol):
 
 @final
 class FaultControl:
-    """What goes wrong with a running server; see `triplane.server.faults` for the faults there are."""
+    """What goes wrong with a running server; `triplane.server` has the faults there are."""
 
     def __init__(self, plan: Callable[[], FaultPlan], call: Callable[[Callable[[], Any]], Any]) -> None:
         self._plan = plan

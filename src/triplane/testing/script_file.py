@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar, final
 
 import attrs
-import yaml  # type: ignore[import-untyped,unused-ignore]
+import yaml  # type: ignore[import-untyped,unused-ignore]  # its types are a package of their own, here or not
 
 from triplane.server import Expect, Script, Turn
 from triplane.server.steps.vocabulary import step_of
@@ -29,7 +29,7 @@ class ScriptFileError(ValueError):
     """A file is no script: it says where and why."""
 
 
-class _Loader(yaml.SafeLoader):  # type: ignore[misc,unused-ignore]
+class _Loader(yaml.SafeLoader):  # type: ignore[misc,unused-ignore]  # see the import
     """Safe YAML in which `no` is a word and not a boolean, and 010 is ten."""
 
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 - as its parent has it

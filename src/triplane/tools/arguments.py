@@ -127,10 +127,7 @@ def parse(text: str) -> dict[str, Any]:
         return {}
     if len(text) > MAX_ARGUMENTS:
         raise InvalidArgumentsError([f"the arguments are longer than {MAX_ARGUMENTS:,} characters"])
-    try:
-        given = orjson.loads(text)
-    except orjson.JSONDecodeError as error:
-        raise InvalidArgumentsError([f"not valid JSON: {error}"]) from None
+    given = json_value(text)
     if not isinstance(given, dict):
         raise InvalidArgumentsError([f"expected a JSON object, got {_shown(given)}"])
     # orjson lets the last of two equal keys win. Every key has a colon, so with no more colons than keys there
@@ -138,6 +135,18 @@ def parse(text: str) -> dict[str, Any]:
     if text.count(":") != _count_keys(given):
         json.loads(text, object_pairs_hook=_refuse_twice)
     return given
+
+
+def json_value(text: str) -> Any:
+    """What `text` is in JSON.
+
+    Raises:
+        InvalidArgumentsError: It is not JSON.
+    """
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise InvalidArgumentsError([f"not valid JSON: {error}"]) from None
 
 
 def _count_keys(value: Any) -> int:

@@ -37,8 +37,8 @@ def parameter_descriptions(doc: str | None) -> dict[str, str]:
     parser = load_extra("docstring_parser")
     try:
         parsed = parser.parse(doc)
-    except Exception:  # noqa: BLE001
-        # Prose that happens to look like a section. Besides its ParseError there is an IndexError for ": :".
+    except Exception:  # noqa: BLE001  (besides its ParseError there is an IndexError for ": :")
+        # Prose that happens to look like a section.
         return {}
     return {
         # Sphinx lets the type stand before the name.

@@ -65,7 +65,7 @@ class _Flight(Generic[T]):
 
     def work(self) -> tuple[T]:
         """What the thread does."""
-        if not self._claim():
+        if not self._begin():
             raise RuntimeError("cancelled before it started")  # for nobody: Trio drops it
         try:
             # In a tuple, or Trio would object to a coroutine in words that are about us and not about the tool.
@@ -73,14 +73,14 @@ class _Flight(Generic[T]):
         finally:
             self._finish()
 
-    def _claim(self) -> bool:
+    def _begin(self) -> bool:
         with _lock:
             # Cancelled between the start of the thread and this line, the function never starts.
             self.started = not self.left
             return self.started
 
     def _finish(self) -> None:
-        global _abandoned, _discarded  # noqa: PLW0603
+        global _abandoned, _discarded  # noqa: PLW0603  # facts about the process
         with _lock:
             self.finished = True
             if self.left:
@@ -92,7 +92,7 @@ class _Flight(Generic[T]):
 
     def leave(self) -> None:
         """What the task does when it cannot wait any longer."""
-        global _abandoned, _discarded  # noqa: PLW0603
+        global _abandoned, _discarded  # noqa: PLW0603  # facts about the process
         with _lock:
             self.left = True
             if self.finished:

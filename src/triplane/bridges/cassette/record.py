@@ -13,7 +13,7 @@ from .errors import CassetteError
 from .front import BrokenRequest, Front, Request
 from .redaction import Redaction
 from .serving import listening
-from .tape import Answered, Asked, Ended, Entry, Sent, TapeWriter
+from .tape import Answered, Asked, Ended, Sent, TapeLine, TapeWriter
 from .upstream import Refusal, Upstream, UpstreamFailed
 from .websocket import WebSocket, WebSocketEnded
 
@@ -216,7 +216,7 @@ class _Channel:
         )
 
     def note(self, what: What) -> None:
-        self._writer.write(Entry(trio.current_time() - self._began, self._number, what))
+        self._writer.write(TapeLine(trio.current_time() - self._began, self._number, what))
 
     def answered(self, status: int, headers: Mapping[str, str]) -> None:
         self._secrets |= self._redaction.secrets(headers)

@@ -28,7 +28,7 @@ from .errors import CassetteError
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["Answered", "Asked", "Channel", "Ended", "Entry", "Sent", "Tape", "TapeWriter", "read_tape"]
+__all__ = ["Answered", "Asked", "Channel", "Ended", "Sent", "Tape", "TapeLine", "TapeWriter", "read_tape"]
 
 VERSION: Final = 1
 
@@ -73,7 +73,7 @@ What: TypeAlias = Asked | Answered | Sent | Ended
 
 
 @attrs.frozen
-class Entry:
+class TapeLine:
     """One line of a cassette."""
 
     at: float
@@ -136,9 +136,9 @@ class TapeWriter:
         self._write(self._header)
         return self
 
-    def write(self, entry: Entry) -> None:
+    def write(self, line: TapeLine) -> None:
         """Append one line."""
-        self._write({"at": round(entry.at, 6), "channel": entry.channel, **_fields(entry.what)})
+        self._write({"at": round(line.at, 6), "channel": line.channel, **_fields(line.what)})
 
     def _write(self, fields: Mapping[str, Any]) -> None:
         if self._file is not None:
@@ -171,18 +171,18 @@ def read_tape(path: Path) -> Tape:
             f" {header.get('triplane_cassette')!r}; record it anew"
         )
     channels: dict[int, Channel] = {}
-    for number, entry in _entries(path, lines):
-        _add(channels, entry, f"{path}, line {number}")
+    for number, line in _parsed(path, lines):
+        _add(channels, line, f"{path}, line {number}")
     return Tape(str(header.get("upstream", "")), str(header.get("recorded", "")), tuple(channels.values()))
 
 
-def _entries(path: Path, lines: list[bytes]) -> Iterator[tuple[int, Entry]]:
+def _parsed(path: Path, lines: list[bytes]) -> Iterator[tuple[int, TapeLine]]:
     for number, line in enumerate(lines[1:], start=2):
         if not line.strip():
             continue
         fields = _object(path, number, line)
         try:
-            yield number, Entry(float(fields["at"]), int(fields["channel"]), _what(fields))
+            yield number, TapeLine(float(fields["at"]), int(fields["channel"]), _what(fields))
         except KeyError as error:
             raise CassetteError(f"{path}, line {number}: {error.args[0]!r} is missing") from error
         except (TypeError, ValueError) as error:
@@ -236,19 +236,19 @@ def _what(fields: Mapping[str, Any]) -> What:
             raise ValueError(f"a line of kind {kind!r} is unknown here")
 
 
-def _add(channels: dict[int, Channel], entry: Entry, where: str) -> None:
-    channel = channels.get(entry.channel)
-    if isinstance(entry.what, Asked):
+def _add(channels: dict[int, Channel], line: TapeLine, where: str) -> None:
+    channel = channels.get(line.channel)
+    if isinstance(line.what, Asked):
         if channel is not None:
-            raise CassetteError(f"{where}: channel {entry.channel} began before")
-        channels[entry.channel] = Channel(entry.channel, entry.at, entry.what)
+            raise CassetteError(f"{where}: channel {line.channel} began before")
+        channels[line.channel] = Channel(line.channel, line.at, line.what)
         return
     if channel is None:
-        raise CassetteError(f"{where}: channel {entry.channel} has not begun")
-    match entry.what:
+        raise CassetteError(f"{where}: channel {line.channel} has not begun")
+    match line.what:
         case Answered():
-            channel.answered_at, channel.answered = entry.at, entry.what
+            channel.answered_at, channel.answered = line.at, line.what
         case Sent():
-            channel.sent.append((entry.at, entry.what))
+            channel.sent.append((line.at, line.what))
         case Ended():
-            channel.ended_at, channel.ended = entry.at, entry.what
+            channel.ended_at, channel.ended = line.at, line.what

@@ -71,7 +71,7 @@ class WebSocket:
                     if size > _MAX_MESSAGE:
                         raise WebSocketEnded(1009, "the message is too large to be recorded", "network")
                     if event.message_finished:
-                        return "".join(parts) if isinstance(event, TextMessage) else b"".join(parts)  # type: ignore[arg-type]
+                        return "".join(parts) if isinstance(event, TextMessage) else b"".join(parts)  # type: ignore[arg-type]  # all are of one type
 
     async def _next(self) -> object:
         while True:

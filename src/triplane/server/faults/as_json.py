@@ -72,7 +72,9 @@ def fault_to_json(fault: Fault) -> dict[str, Any]:
     data: dict[str, Any] = {"fault": _NAMES[type(fault)]}
     for field in attrs.fields(type(fault)):
         value = getattr(fault, field.name)
-        default = field.default.factory() if isinstance(field.default, attrs.Factory) else field.default  # type: ignore[arg-type]
+        default: Any = field.default
+        if isinstance(default, attrs.Factory):  # type: ignore[arg-type]  # a class, which the annotations hide
+            default = default.factory()
         if value != default:
             data[field.name] = _plain(value)
     return data

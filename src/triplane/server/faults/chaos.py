@@ -129,7 +129,7 @@ def _to_kinds(kinds: Iterable[str]) -> tuple[str, ...]:
 @final
 @attrs.frozen
 class Chaos:
-    """A source of faults.
+    """A source of faults at random, the same for the same seed.
 
     Every upgrade, connection and response has the chance `rate` to be struck by one of `kinds`. Which one is decided
     by the seed and by its number alone, so the same requests in the same order meet the same faults.

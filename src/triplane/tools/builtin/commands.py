@@ -138,7 +138,7 @@ class RunsLocalShell:
         where = self.commands.root
         if action.working_directory is not None:
             inside = functools.partial(self.files.inside, action.working_directory)
-            where = os.path.join(where, await run_in_thread(inside, name="local_shell"))  # noqa: PTH118
+            where = os.path.join(where, await run_in_thread(inside, name="local_shell"))  # noqa: PTH118  # as text, like the root
         budget = Budget.of(production, None)
         one = _OneCommand(
             self.commands.words(action.command),

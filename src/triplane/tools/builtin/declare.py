@@ -7,12 +7,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, TypeVar, final
 
 import attrs
-import orjson
 
 from triplane.core.errors import ConfigError
 from triplane.core.outcome import CallKind
 from triplane.protocol import UnknownItem, item_from_wire
-from triplane.tools.arguments import InvalidArgumentsError
+from triplane.tools.arguments import InvalidArgumentsError, json_value
 from triplane.tools.options import checked
 from triplane.tools.tool import Tool
 
@@ -51,10 +50,7 @@ class ReadsAction:
 
     def structure(self, text: str) -> dict[str, Any]:
         """See `ReadsArguments`."""
-        try:
-            said = orjson.loads(text)
-        except orjson.JSONDecodeError as error:
-            raise InvalidArgumentsError([f"not valid JSON: {error}"]) from None
+        said = json_value(text)
         if self.key is not None:
             said = {self.key: said}
         elif not isinstance(said, dict):

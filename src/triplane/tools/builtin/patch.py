@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol, Unpack, final
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, Unpack, final
 
 import attrs
 import trio
@@ -19,6 +19,8 @@ from triplane.tools.workspace.scan.confined import Confined
 from .declare import ACTION, ReadsAction, checked_handler, declared
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from triplane.protocol import ApplyPatchCall, PatchOperation
     from triplane.tools.context import ToolContext
     from triplane.tools.kinds import Producer, Production
@@ -84,7 +86,11 @@ def _operation(item: ApplyPatchCall) -> PatchOperation | None:
     return operation if isinstance(operation, CreateFile | UpdateFile | DeleteFile) else None
 
 
-_KINDS: Final = {"create_file": "add", "update_file": "update", "delete_file": "delete"}
+_KINDS: Final[Mapping[str, Literal["add", "update", "delete"]]] = {
+    "create_file": "add",
+    "update_file": "update",
+    "delete_file": "delete",
+}
 
 
 @final
@@ -99,7 +105,7 @@ class Patches:
         del production
         operation: Any = arguments[ACTION]
         diff = "" if isinstance(operation, DeleteFile) else operation.diff
-        change = operation_change(_KINDS[operation.type], operation.path, diff)  # type: ignore[arg-type]
+        change = operation_change(_KINDS[operation.type], operation.path, diff)
         # In a thread that is not left behind: nobody would know what it still does.
         return await trio.to_thread.run_sync(functools.partial(self.files.make, [change]))
 

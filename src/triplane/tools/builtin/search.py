@@ -12,7 +12,7 @@ import orjson
 import trio
 
 from triplane.core.errors import ConfigError
-from triplane.tools.arguments import InvalidArgumentsError
+from triplane.tools.arguments import InvalidArgumentsError, json_value
 from triplane.tools.kinds import WrongPieceError
 from triplane.tools.namespace import definitions
 from triplane.tools.tool import Tool, by_name
@@ -114,10 +114,7 @@ class ReadsObject:
 
     def structure(self, text: str) -> dict[str, Any]:
         """See `ReadsArguments`."""
-        try:
-            said = orjson.loads(text)
-        except orjson.JSONDecodeError as error:
-            raise InvalidArgumentsError([f"not valid JSON: {error}"]) from None
+        said = json_value(text)
         if isinstance(said, str):  # some servers write it as they write the arguments of functions
             try:
                 said = orjson.loads(said)

@@ -153,7 +153,7 @@ def local_shell_tool(
         limits = CommandLimits() if limits is None else limits
         options.setdefault("timeout", limits.timeout)
         found = _commands("local_shell", path, commands, limits, environment)
-        producer = RunsLocalShell(found, Files(Confined(found.root, os.path.abspath(path or "."))))  # noqa: PTH100
+        producer = RunsLocalShell(found, Files(Confined(found.root, os.path.abspath(path or "."))))  # noqa: PTH100  # as in `workspace`
     reads = ReadsAction(
         "local_shell_call",
         "action",

@@ -19,7 +19,7 @@ from .scan.walk import Lines, is_binary, lines_of, shown_path, walk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from typing import BinaryIO
+    from io import BufferedReader
 
 # What the tools format themselves stays within this, below their max_output, so that the last line of a listing is
 # never what gets cut.
@@ -145,7 +145,7 @@ class Files:
                 raise FileNotFoundError(f"there is no {path!r} in the workspace")
             yield place
 
-    def _opened(self, place: Place, path: str) -> BinaryIO:
+    def _opened(self, place: Place, path: str) -> BufferedReader:
         if place.name is None:
             raise IsADirectoryError(f"{path!r} is a directory; use list_files")
         try:
@@ -270,12 +270,12 @@ def _encoded(content: str, path: str) -> bytes:
     return data
 
 
-def _refuse_binary(file: BinaryIO, path: str) -> None:
+def _refuse_binary(file: BufferedReader, path: str) -> None:
     if is_binary(file):
         raise ValueError(f"{path!r} is a binary file of {os.fstat(file.fileno()).st_size:,} bytes")
 
 
-def _read_lines(file: BinaryIO, start: int, lines: int) -> tuple[list[str], int, bool]:
+def _read_lines(file: BufferedReader, start: int, lines: int) -> tuple[list[str], int, bool]:
     """The numbered lines, how many lines the file has, and whether that was counted to the end."""
     check = trio.from_thread.check_cancelled
     shown: list[str] = []

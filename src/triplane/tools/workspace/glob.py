@@ -24,7 +24,7 @@ def glob(pattern: str) -> Callable[[str], bool]:
         """A `**` may also match nothing."""
         for state in sorted(states):
             while state < len(parts) and parts[state] is None:
-                state += 1  # noqa: PLW2901
+                state += 1  # noqa: PLW2901  # from there on
                 states.add(state)
         return states
 

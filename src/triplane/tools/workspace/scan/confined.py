@@ -13,10 +13,11 @@ import errno
 import os
 import secrets
 import stat
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from io import BufferedReader
 
 # Where the platform has it, passing through a directory needs no right to list it.
 _PASS = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -161,7 +162,7 @@ class Confined:
                         found.append((entry.name, entry.stat(follow_symlinks=False).st_size))
         return found
 
-    def open(self, names: Sequence[str]) -> BinaryIO | None:
+    def open(self, names: Sequence[str]) -> BufferedReader | None:
         """Open the regular file that `names` leads to, links not followed; None for anything else.
 
         Raises:
@@ -187,7 +188,7 @@ class Confined:
             os.close(below)
 
 
-def open_regular(directory: int, name: str) -> BinaryIO | None:
+def open_regular(directory: int, name: str) -> BufferedReader | None:
     """Open a regular file for reading; None for anything else, which is not opened at all.
 
     Raises:

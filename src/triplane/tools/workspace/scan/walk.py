@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from io import BufferedReader
 
     from .confined import Confined
 
@@ -87,12 +88,12 @@ def shown_path(path: str) -> str:
     return path if path.isprintable() else path.encode("unicode_escape").decode()
 
 
-def is_binary(file: BinaryIO) -> bool:
+def is_binary(file: BufferedReader) -> bool:
     """Whether there is a NUL near the beginning. Leaves the file where it was."""
-    return b"\0" in file.peek(_BINARY_PROBE)[:_BINARY_PROBE]  # type: ignore[attr-defined]
+    return b"\0" in file.peek(_BINARY_PROBE)[:_BINARY_PROBE]
 
 
-def lines_of(file: BinaryIO, longest: int, poll: Callable[[], object]) -> Iterator[tuple[bytes, int]]:
+def lines_of(file: BufferedReader, longest: int, poll: Callable[[], object]) -> Iterator[tuple[bytes, int]]:
     """Each line without its end, at most `longest` bytes of it, and how many more it had.
 
     What is in memory is bounded, so a file without line ends is no danger. `poll` is called for each line and
