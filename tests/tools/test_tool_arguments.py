@@ -69,6 +69,20 @@ class Tree(TypedDict):
     children: list[Tree]
 
 
+class MuteError(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError
+
+
+def refuse(value: int) -> int:
+    raise KeyError if value == 1 else MuteError
+
+
+@attrs.frozen
+class Picky:
+    value: int = attrs.field(converter=refuse)
+
+
 @attrs.define
 class Even:
     value: int = attrs.field()
@@ -231,6 +245,8 @@ def test_values(annotation: Any, value: Any, result: Any) -> None:
         (Range, {}, "it.first: missing"),
         (Range, {"first": 1, "a": 2}, "it.a: there is no such field"),
         (Even, {"value": 3}, "it: ValueError: 3 is odd"),
+        (Picky, {"value": 1}, "it: KeyError: "),
+        (Picky, {"value": 2}, "it: MuteError: (its message cannot be shown)"),
         (Annotated[int, msgspec.Meta(ge=3)], 2, "it: expected int >= 3, got 2"),
         (Annotated[int, msgspec.Meta(ge=3)], "2", 'it: expected int, got "2"'),
         (Annotated[list[Limits], msgspec.Meta(min_length=1)], [], "it: expected array of length >= 1, got []"),

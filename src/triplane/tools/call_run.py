@@ -363,7 +363,9 @@ class CallRun:
                 rendered = results.render(value, tool.max_output, output)
             except results.InvalidResultError as error:
                 self.error = error
-                return self._ended("failed", f"The tool ran, but {results.cap(str(error))}", "invalid_result")
+                return self._ended(
+                    "failed", f"The tool ran, but {results.cap(results.redact(str(error)))}", "invalid_result"
+                )
             finally:
                 output.close()
         produced, kept = rendered.bytes_produced, rendered.bytes_kept

@@ -8,8 +8,10 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import attrs
+import orjson
 
 from .content import MAX_PARTS, File, Image, parts_of, size_of
+from .messages import message_of
 from .output import CallOutput, NotTextError
 from .sink import Sink
 from .values import UnserialisableError, to_json
@@ -64,8 +66,20 @@ def render(value: Any, max_output: int, output: CallOutput | None = None) -> Ren
         output: Takes what is too long. Default: one that keeps nothing besides.
 
     Raises:
-        InvalidResultError: It cannot be written as JSON, is a str with lone surrogates, or has too large parts.
+        InvalidResultError: It cannot be written as JSON, is a str with lone surrogates, or has too large parts; or it is
+            of a class of the tool's own that fails when it is read.
     """
+    try:
+        return _render(value, max_output, output)
+    except InvalidResultError:
+        raise
+    except Exception as error:
+        raise InvalidResultError(
+            f"its result, a {type(value).__name__}, cannot be read: {_one_error(error, str)}"
+        ) from error
+
+
+def _render(value: Any, max_output: int, output: CallOutput | None) -> Rendered:
     if value is None:
         return Rendered("", 0, 0)
     if isinstance(value, Sink):
@@ -127,6 +141,11 @@ def _render_parts(parts: Iterable[Any], max_output: int) -> Rendered:
     for part in parts:
         if isinstance(part, Image | File):
             wire = part.part()
+            try:
+                orjson.dumps(wire)  # or the request could not be written, and the run would end
+            except TypeError as error:
+                name = type(part).__name__
+                raise InvalidResultError(f"its {name} cannot be written as JSON: {error}") from None
             media += size_of(wire)
             content.append(wire)
             words.append(part.words())
@@ -196,18 +215,17 @@ def with_output(text: str, output: str) -> str:
 
 
 def _leaves(error: BaseException) -> Iterable[BaseException]:
-    if isinstance(error, BaseExceptionGroup):
-        for inner in error.exceptions:
-            yield from _leaves(inner)
-    else:
-        yield error
+    waiting = [error]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, BaseExceptionGroup):
+            waiting += reversed(one.exceptions)
+        else:
+            yield one
 
 
 def _one_error(error: BaseException, masked: Callable[[str], str]) -> str:
-    try:
-        message = masked(str(error))
-    except Exception:  # noqa: BLE001  (a message that cannot be made must not hide the error)
-        message = "(its message cannot be shown)"
+    message = masked(message_of(error))
     shown = redact(message[:_LONGEST])
     if len(message) > _LONGEST:
         # Half a key is not recognised as one, so what stands near the cut goes.

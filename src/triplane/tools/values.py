@@ -18,6 +18,7 @@ import cattrs
 import cattrs.gen
 import orjson
 
+from .messages import message_of
 from .signature import ARRAYS, OBJECTS, SCALARS, alternatives, bare, is_class_with_fields, text_type
 
 Structure = Callable[[Any, Any], Any]
@@ -71,7 +72,7 @@ def to_json(value: Any) -> bytes:
         raise UnserialisableError("it contains itself, or is nested too deeply") from None
     except Exception as error:
         # Usually orjson's JSONEncodeError; but getting at the fields of an object can raise anything.
-        raise UnserialisableError(str(error)) from error
+        raise UnserialisableError(message_of(error)) from error
     # orjson writes what is not a number as null, so only then is there something to look for.
     if b"null" in data and not _is_finite(plain):
         raise UnserialisableError("NaN and infinities are not JSON")
