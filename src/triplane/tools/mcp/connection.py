@@ -24,7 +24,7 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from triplane.core.errors import McpFailed, Receipt
 
 from .errors import McpToolError
-from .http import UNREACHABLE, open_http
+from .http import REFUSED, UNREACHABLE, open_http
 from .servers import Server, Stdio, concealed, concealing
 from .stdio import open_stdio
 from .wire import Wire
@@ -292,6 +292,9 @@ class Connection:
     def _translated(self, error: Exception) -> Exception:
         words = concealed(_words(error), concealing(self.settings.server))[:_MAX_WORDS]
         if isinstance(error, MCPError):
+            if error.data == REFUSED:
+                # The session stands; but whoever asks again with the same credentials is told the same.
+                return self._failed("call", f"refused the call: {words}", Receipt(next="change"))
             if error.data == UNREACHABLE:
                 return self._failed("call", f"could not be reached: {words}")
             if error.code == mcp_types.CONNECTION_CLOSED and error.message.startswith("SSE stream"):
