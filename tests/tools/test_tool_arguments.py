@@ -9,7 +9,7 @@ import math
 import pathlib
 import uuid
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal, NewType, NotRequired, Required, TypedDict
+from typing import Annotated, Any, Literal, NewType, NotRequired, Optional, Required, TypedDict
 
 import attrs
 import cattrs
@@ -457,3 +457,19 @@ def test_an_infinite_default_is_told() -> None:
     def f(limit: float = math.inf) -> None: ...
 
     assert tool(f).parameters["properties"]["limit"]["description"] == "Null leaves it out."
+
+
+# As it is written without `from __future__ import annotations`.
+Quoted = dataclasses.make_dataclass(
+    "Quoted", [("name", str), ("next", Optional["Quoted"], None), ("all", list["Quoted"], dataclasses.field(default_factory=list))],
+    namespace={"__module__": __name__},
+)  # fmt: skip
+
+
+def test_a_class_that_mentions_itself_in_quotes() -> None:
+    given = {"name": "a", "next": {"name": "b"}, "all": [{"name": "c"}]}
+
+    assert structure(Quoted, given) == Quoted("a", Quoted("b"), [Quoted("c")])
+    with pytest.raises(InvalidArgumentsError) as caught:
+        structure(Quoted, {"name": "a", "all": [{"name": 3}]})
+    assert caught.value.lines == ["it.all[0].name: expected str, got 3"]
