@@ -158,6 +158,7 @@ class TestWhatTheModelIsTold:
         ("options", "text"),
         [
             ({"error_text": "Try again tomorrow."}, "Try again tomorrow."),
+            ({"error_text": "Try \ud800."}, "Try ?."),
             (
                 {"error_text": lambda error: f"It said {error.args[0]} sk-abcdefghijkl."},
                 "It said gone sk-[redacted].",

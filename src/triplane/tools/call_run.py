@@ -356,6 +356,9 @@ class CallRun:
         return self._ended("failed", results.with_output(text, output.text()), "exception")
 
     def _succeeded(self, tool: Tool, value: Any, output: CallOutput) -> ToolOutcome:
+        if (flaw := results.flaw_of(self._content)) is not None:
+            self.error = results.InvalidResultError(flaw)
+            return self._ended("failed", f"The tool ran, but {flaw}", "invalid_result")
         if output.was_written:
             rendered = results.drain(output)
         else:
@@ -383,6 +386,8 @@ class CallRun:
         assert self._queued is not None
         output = self._output
         measured = rendered or output
+        # An answer that cannot be written would be found out by the next request, and end the run.
+        content = () if results.flaw_of(self._content) else tuple(self._content)
         return ToolOutcome(
             kind,
             text,
@@ -393,7 +398,7 @@ class CallRun:
             queue_seconds=self._started - self._queued,
             attempts=self._attempts,
             artifact=None if output is None else output.artifact_id,
-            content=tuple(self._content) or (None if rendered is None else rendered.content),
+            content=content or (None if rendered is None else rendered.content),
         )
 
     def _unfinished(self, error: BaseException | None) -> ToolOutcome:

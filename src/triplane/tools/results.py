@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -141,11 +141,8 @@ def _render_parts(parts: Iterable[Any], max_output: int) -> Rendered:
     for part in parts:
         if isinstance(part, Image | File):
             wire = part.part()
-            try:
-                orjson.dumps(wire)  # or the request could not be written, and the run would end
-            except TypeError as error:
-                name = type(part).__name__
-                raise InvalidResultError(f"its {name} cannot be written as JSON: {error}") from None
+            if (flaw := flaw_of([wire])) is not None:
+                raise InvalidResultError(flaw)
             media += size_of(wire)
             content.append(wire)
             words.append(part.words())
@@ -166,6 +163,17 @@ def _render_parts(parts: Iterable[Any], max_output: int) -> Rendered:
             f"its images and files take {media:,} bytes in a request; at most {MAX_PARTS:,} are sent"
         )
     return Rendered("\n".join(words), produced, kept, tuple(content))
+
+
+def flaw_of(parts: Sequence[Mapping[str, Any]]) -> str | None:
+    """Why parts as wire data cannot be written into a request, in words that follow "the tool ran, but"; None if they can."""
+    try:
+        for part in parts:
+            orjson.dumps(part)
+    except TypeError as error:
+        kind = part.get("type", "answer")
+        return f"its {kind} cannot be written as JSON: {cap(str(error))}"
+    return None
 
 
 def describe_error(error: BaseException, masked: Callable[[str], str] = str) -> str:
@@ -200,7 +208,7 @@ def failed(
     if hidden and any(isinstance(leaf, hidden) for leaf in _leaves(error)):
         return "The tool failed."
     if isinstance(error_text, str):
-        return error_text
+        return error_text.encode(errors="replace").decode()
     if error_text is not None:
         try:
             return cap(redact(masked(str(error_text(error)))))  # type: ignore[arg-type]  # a group of Exceptions is one for it
