@@ -250,3 +250,14 @@ async def test_an_answer_of_ones_own_that_cannot_be_written() -> None:
 
     assert ("failed", "invalid_result", None) == (outcome.kind, outcome.reason, outcome.content)
     assert outcome.output.startswith("The tool ran, but its input_text cannot be written as JSON: ")
+
+
+async def test_words_about_a_result_hold_no_key() -> None:
+    class Telling(list[int]):
+        def __iter__(self) -> Any:
+            raise ValueError("api_key=abcdefgh12")
+
+    outcome = await run_one(returning(Telling([1])))
+
+    words = "its result, a Telling, cannot be read: ValueError: api_key=[redacted]"
+    assert f"The tool ran, but {words}" == outcome.output

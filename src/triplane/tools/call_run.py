@@ -15,6 +15,7 @@ from triplane.core.outcome import ToolOutcome
 
 from . import results
 from .arguments import InvalidArgumentsError
+from .content import masked_part
 from .context import AgentRunner, AskFor, ToolContext, ask_nobody, call_deadline
 from .kinds import Production, WrongPieceError
 from .output import CallOutput, NotTextError
@@ -326,12 +327,8 @@ class CallRun:
         return self._setting.vault.masked(text, self.call.arguments) if self._has_secrets else text
 
     def _without_secrets(self, outcome: ToolOutcome) -> ToolOutcome:
-        vault, arguments = self._setting.vault, self.call.arguments
-        content = outcome.content and tuple(
-            {**part, "text": vault.masked(part["text"], arguments)} if "text" in part else part
-            for part in outcome.content
-        )
-        return attrs.evolve(outcome, output=vault.masked(outcome.output, arguments), content=content)
+        content = outcome.content and tuple(masked_part(part, self._masked) for part in outcome.content)
+        return attrs.evolve(outcome, output=self._masked(outcome.output), content=content)
 
     def _reporter(self, meter: ProgressMeter) -> Callable[[Progress], object]:
         if not self._has_secrets:
@@ -366,9 +363,8 @@ class CallRun:
                 rendered = results.render(value, tool.max_output, output)
             except results.InvalidResultError as error:
                 self.error = error
-                return self._ended(
-                    "failed", f"The tool ran, but {results.cap(results.redact(str(error)))}", "invalid_result"
-                )
+                text = results.cap(results.clean(str(error), self._masked))
+                return self._ended("failed", f"The tool ran, but {text}", "invalid_result")
             finally:
                 output.close()
         produced, kept = rendered.bytes_produced, rendered.bytes_kept

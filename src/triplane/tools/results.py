@@ -75,7 +75,7 @@ def render(value: Any, max_output: int, output: CallOutput | None = None) -> Ren
         raise
     except Exception as error:
         raise InvalidResultError(
-            f"its result, a {type(value).__name__}, cannot be read: {_one_error(error, str)}"
+            f"its result, a {type(value).__name__}, cannot be read: {type(error).__name__}: {message_of(error)}"
         ) from error
 
 
@@ -233,12 +233,18 @@ def _leaves(error: BaseException) -> Iterable[BaseException]:
 
 
 def _one_error(error: BaseException, masked: Callable[[str], str]) -> str:
-    message = masked(message_of(error))
+    shown = clean(message_of(error), masked)
+    return f"{type(error).__name__}: {shown}" if shown else type(error).__name__
+
+
+def clean(message: str, masked: Callable[[str], str]) -> str:
+    """A message that somebody else wrote, without what looks like a key, and not much longer than can be told."""
+    message = masked(message)
     shown = redact(message[:_LONGEST])
     if len(message) > _LONGEST:
         # Half a key is not recognised as one, so what stands near the cut goes.
         shown = f"{shown[: _LONGEST // 2]}…"
-    return f"{type(error).__name__}: {shown}" if shown else type(error).__name__
+    return shown
 
 
 def cap(text: str) -> str:
