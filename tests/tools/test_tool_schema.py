@@ -320,6 +320,21 @@ def test_docstrings(doc: str) -> None:
     assert schema_of(int, doc=doc)[0] == {"type": "integer", "description": "How many."}
 
 
+def test_names_that_share_a_description() -> None:
+    @tool
+    async def f(x: int, y: int) -> None:
+        """Do it.
+
+        Parameters
+        ----------
+        x, y : int
+            Where.
+        """
+
+    told = {"type": "integer", "description": "Where."}
+    assert {"x": told, "y": told} == f.parameters["properties"]
+
+
 def test_annotated_wins_over_the_docstring() -> None:
     assert schema_of(Annotated[int, "Number."], doc=GOOGLE)[0]["description"] == "Number."
 

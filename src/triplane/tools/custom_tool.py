@@ -108,6 +108,8 @@ def custom_tool(
         raise ConfigError(
             f"the custom tool {name!r} gets a text: its function must take one str, and no more"
         )
+    if not isinstance(description, str | None):
+        raise ConfigError(f"description of tool {name!r} is {description!r}; give a text")
     doc = None if isinstance(function, functools.partial) else inspect.getdoc(function)
     described = first_paragraph(doc) if description is None else description
     wire: dict[str, Any] = {"type": "custom", "name": name, "description": described}
