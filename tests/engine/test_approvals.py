@@ -134,6 +134,9 @@ async def test_a_decision_is_about_one_call_by_its_id(bench, autojump_clock) -> 
         for wrong in ({"approve": [[asked.call_id]]}, {"deny": [asked]}, {"deny": {asked.call_id: ["why"]}}):
             with pytest.raises(triplane.ConfigError, match="ids of calls and reasons are text"):
                 await b.engine.resume(run.run_id, shop.agent(), **wrong)
+        # The model would have to be told.
+        with pytest.raises(triplane.ConfigError, match=r"reasons are text, and .* holds a lone surrogate"):
+            run.deny(asked.call_id, "no \ud800")
         assert (asked,) == run.approvals
         run.cancel()
 
@@ -227,9 +230,18 @@ async def test_a_predicate_sees_the_arguments(bench, autojump_clock) -> None:
     assert ["send 100"] == shop.done
 
 
+async def _answer() -> bool:
+    raise AssertionError("it ran")
+
+
+def answer_later(_: Any) -> Any:
+    return _answer()
+
+
 @pytest.mark.parametrize(
     ("predicate", "note"),
     [
+        (answer_later, "needs_approval returned a coroutine and not True or False"),
         (lambda _: 1 / 0, "needs_approval could not tell: ZeroDivisionError: division by zero"),
         (lambda _: None, "needs_approval returned a NoneType and not True or False"),
         (lambda _: 0, "needs_approval returned a int and not True or False"),

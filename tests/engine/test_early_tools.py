@@ -279,3 +279,115 @@ async def test_the_limit_of_calls_holds(autojump_clock: Any) -> None:
 
     assert caught.value.which == "max_tool_calls"
     assert len([what for what, _, _ in reader.log if what == "began"]) == 2
+
+
+async def fail(peer: Played, how: str) -> None:
+    """Give up the response in hand: by the connection, by its own end, by an event."""
+    error = {"code": "server_error", "message": "no"}
+    if how == "closed":
+        await peer.close(1011)
+    elif how == "failed":
+        body = {"id": "r1", "status": "failed", "error": error, "output": []}
+        await peer.say("response.failed", response=body)
+    else:
+        await peer.say("error", error=error, status=500)
+
+
+@pytest.mark.parametrize("seconds", [1, 30])
+@pytest.mark.parametrize("how", ["closed", "failed", "error"])
+@pytest.mark.parametrize(("at", "again"), [("a", "call_1"), ("a", "call_2"), ("b", "call_1")])
+async def test_however_a_response_is_given_up(
+    how: str, at: str, again: str, seconds: float, autojump_clock: Any
+) -> None:
+    reader = Reader(seconds)
+    answers = 0
+
+    async def play(peer: Played) -> None:
+        nonlocal answers
+        while True:
+            await peer.request()
+            answers += 1
+            if answers == 1:
+                await peer.created("r1")
+                await peer.done(look("a"))
+                await trio.sleep(3)
+                await fail(peer, how)
+                if how == "closed":
+                    return
+            elif answers == 2:
+                await peer.answer("r2", look(at, again))
+            else:
+                await peer.answer("r3", message("Done."))
+
+    _, events, requests = await run(reader.agent(), play)
+
+    assert ["a"] == [where for what, where, _ in reader.log if what == "began"]
+    ((call_id, output),) = outputs(requests[-1])
+    assert again == call_id
+    if at == "a":
+        assert "saw a" == output
+        finished = [(e.call_id, e.reused_from) for e in events if isinstance(e, triplane.ToolFinished)]
+        assert [("call_1", None), (again, "call_1")] == finished
+    else:
+        assert output.startswith("The tool was not run: this call has the id of another one")
+
+
+async def test_one_that_is_taken_over_ends_the_run_where_it_would_have(autojump_clock: Any) -> None:
+    @triplane.tool(effect="read", early=True, on_error="raise")
+    async def look(at: str) -> str:
+        """Look."""
+        await trio.sleep(1)
+        raise ValueError(at)
+
+    async def play(peer: Played) -> None:
+        await peer.request()
+        if peer.number == 1:
+            await peer.created("r1")
+            await peer.done(call("look", '{"at": "a"}'))
+            await trio.sleep(3)
+            await peer.close(1011)
+            return
+        await peer.answer("r2", call("look", '{"at": "a"}', "call_2"))
+
+    with pytest.raises(triplane.RunFailed, match="the tool look failed") as caught:
+        await run(triplane.Agent("m", tools=[look]), play)
+
+    assert isinstance(caught.value.__cause__, ValueError)
+
+
+@pytest.mark.parametrize("seconds", [1, 30])
+@pytest.mark.parametrize(("name", "call_id"), [("look", "call_1"), ("look", "call_2"), ("order", "call_1")])
+async def test_the_response_in_its_place_does_not_wait(
+    name: str, call_id: str, seconds: float, autojump_clock: Any
+) -> None:
+    """What the server calls async gets the outcome as well, and is not run beside it."""
+    reader = Reader(seconds)
+
+    @triplane.tool(async_=True)
+    async def order(at: str) -> str:
+        """Order something."""
+        reader.log.append(("ordered", at, trio.current_time()))
+        await trio.lowlevel.checkpoint()
+        return "ordered"
+
+    async def play(peer: Played) -> None:
+        await peer.request()
+        if peer.number == 1:
+            await peer.created("r1")
+            await peer.done(look("a"))
+            await trio.sleep(3)
+            await peer.close(1011)
+            return
+        await peer.answer("r2", {**call(name, '{"at": "a"}', call_id), "async": True})
+        await peer.request()
+        await peer.answer("r3", message("Done."))
+
+    agent = triplane.Agent("m", tools=[*triplane.tools_of(reader), order])
+    with trio.fail_after(100):
+        result, _, requests = await run(agent, play)
+
+    assert "Done." == result.text
+    assert [("began", "a")] == [(what, at) for what, at, _ in reader.log if what in ("began", "ordered")]
+    ((answered, output),) = outputs(requests[-1])
+    assert call_id == answered
+    assert output.startswith("saw a" if name == "look" else "The tool was not run: this call has the id")

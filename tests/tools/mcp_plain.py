@@ -49,6 +49,10 @@ def listed():
     ]
     unfit = next(tool for tool in tools if tool["name"] == "unfit")
     unfit["outputSchema"] = {"type": "object", "properties": {"x": {"type": "integer"}}}
+    if "odd" in HOW:
+        return "none", None
+    if "endless" in HOW:
+        return tools[:1], tools[:1]
     if "paged" in HOW:
         return tools[:8], tools[8:]
     return tools, None
@@ -138,7 +142,7 @@ def serve():
             first, rest = listed()
             if rest is None:
                 send(id=number, result={"tools": first})
-            elif params.get("cursor"):
+            elif params.get("cursor") and "endless" not in HOW:
                 send(id=number, result={"tools": rest})
             else:
                 send(id=number, result={"tools": first, "nextCursor": "2"})

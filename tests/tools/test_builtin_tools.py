@@ -248,7 +248,7 @@ class TestCustomTools:
             return text.upper()
 
         @custom_tool
-        async def three(text: str) -> AsyncIterator[str]:
+        async def three(text: Annotated[str, "What to spell."]) -> AsyncIterator[str]:
             for character in text:
                 yield character
                 await trio.lowlevel.checkpoint()

@@ -10,10 +10,10 @@ import attrs
 import orjson
 import pytest
 import trio
-from tool_bench import Recorder, run_one, until
+from tool_bench import Recorder, call, run_all, run_one, until
 
 from triplane.core.errors import ConfigError, McpFailed
-from triplane.tools import Tool, mcp
+from triplane.tools import FailurePolicy, Tool, ToolFailedError, mcp
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -311,9 +311,29 @@ async def test_headers_and_auth(caplog: pytest.LogCaptureFixture) -> None:
 
     assert all("Bearer sesame-open" == headers["authorization"] for headers in server.headers)
     assert all("sealed with a kiss" == headers["signature"] for headers in server.headers)
-    assert "HTTP status 403; check headers= or auth=: not with [redacted]" in outcome.output
+    assert "refused the call: HTTP status 403; check headers= or auth=: not with [redacted]" in outcome.output
     assert "sesame" not in caplog.text + repr(given)
     assert "Authorization" in repr(given)
+
+
+@pytest.mark.parametrize("body", [("text/plain", "expired"), (JSON, {"error": "invalid_token"})])
+async def test_credentials_that_are_no_longer_taken(body: Any) -> None:
+    """Only other ones help, so nobody is told to try again; and the session stands."""
+    observer = Recorder()
+    async with rude(other=(401, *body)) as server, mcp.open_mcp(mcp.Http(server.url), name="rude") as opened:
+        tools = by_name(opened)
+        with pytest.raises(ToolFailedError) as caught:
+            await run_all(
+                call("other"), tools=opened.tools, observer=observer, policy=FailurePolicy(on_error="raise")
+            )
+        fine = await run_one(tools["fine"])
+
+    failure = caught.value.__cause__
+    assert isinstance(failure, McpFailed)
+    assert ("call", "change") == (failure.moment, failure.receipt.next)
+    words = "the MCP server 'rude' refused the call: HTTP status 401; check headers= or auth=: "
+    assert f"The tool failed. McpFailed: {words}" in observer.outcomes["c1"].output
+    assert ("fine", 1) == (fine.output, server.sessions)
 
 
 async def test_no_secret_where_an_answer_is_cut() -> None:

@@ -294,6 +294,41 @@ async def test_nothing_is_taken_out_of_an_error_before_its_secrets(message, erro
     assert message.startswith("x") or "[secret 1]" in told.replace("[secret 1]", "", 1)
 
 
+async def test_nothing_is_taken_out_of_words_about_a_result_before_its_secrets() -> None:
+    class Telling(list[int]):
+        def __init__(self, word: str) -> None:
+            super().__init__([1])
+            self._word = word
+
+        def __iter__(self) -> Any:
+            raise ValueError(f"password: {self._word}")
+
+    @triplane.tool(effect="read")
+    async def dump(password: Annotated[str, Secret()]) -> Any:
+        return Telling(password)
+
+    _, told = await run(dump, ARGUMENTS.replace('"user": "me", ', ""))
+
+    assert "cannot be read: ValueError: password: [secret 1]" in told
+
+
+async def test_what_else_than_text_holds_a_secret() -> None:
+    @triplane.tool(effect="read")
+    async def dump(password: Annotated[str, Secret()]) -> Any:
+        image = triplane.Image(url=f"https://example.org/{password}")
+        file = triplane.File(file_id=password)
+        return [triplane.File(password.encode(), f"{password}.txt"), image, file, triplane.Image(b"x")]
+
+    outcome, _ = await run(dump, json.dumps({"password": "hunter22"}))
+
+    assert "hunter22" not in repr(outcome)
+    assert outcome.content is not None
+    file, *left_out, image = outcome.content
+    assert ("[secret 1].txt", "data:text/plain;base64,aHVudGVyMjI=") == (file["filename"], file["file_data"])
+    assert [{"type": "input_text", "text": "[left out: its address holds a secret]"}] * 2 == left_out
+    assert "data:image/png;base64,eA==" == image["image_url"]
+
+
 async def test_an_error_that_ends_the_run_comes_without_its_cause() -> None:
     raising = attrs.evolve(refuse, on_error="raise", retries=0)
     with pytest.raises(ToolFailedError) as caught:

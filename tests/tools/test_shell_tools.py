@@ -87,14 +87,24 @@ async def test_a_handler_that_says_nothing() -> None:
     assert [shell_entry("", "The command was not run: the call had ended before.", 126)] * 2 == output
 
 
-async def test_a_handler_that_says_something_wrong() -> None:
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        (3, "it returned a int; return a CommandOutput"),
+        (CommandOutput(b"a"), "a CommandOutput whose stdout is of type bytes; give it as str"),  # type: ignore[arg-type]
+        (CommandOutput("a", None), "a CommandOutput whose stderr is of type NoneType"),  # type: ignore[arg-type]
+        (CommandOutput(exit_code="3"), "whose exit_code is not an exit status; give an int or None"),  # type: ignore[arg-type]
+        (CommandOutput(exit_code=2**70), "whose exit_code is not an exit status"),
+    ],
+)
+async def test_a_handler_that_says_something_wrong(said: Any, words: str) -> None:
     async def wrong(action: ShellAction, context: Any) -> list[Any]:
         await trio.lowlevel.checkpoint()
-        return [CommandOutput("a"), 3]
+        return [CommandOutput("a"), said]
 
     outcome, output = await run_shell(shell_tool(handler=wrong), shell_call("x", "y"))
 
-    assert "it returned a int; return a CommandOutput" in outcome.output
+    assert words in outcome.output
     assert [shell_entry("", outcome.output, 126)] * 2 == output
 
 

@@ -9,7 +9,7 @@ import math
 import pathlib
 import uuid
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal, NewType, NotRequired, Required, TypedDict
+from typing import Annotated, Any, Literal, NewType, NotRequired, Optional, Required, TypedDict
 
 import attrs
 import cattrs
@@ -67,6 +67,20 @@ class Strict(TypedDict):
 
 class Tree(TypedDict):
     children: list[Tree]
+
+
+class MuteError(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError
+
+
+def refuse(value: int) -> int:
+    raise KeyError if value == 1 else MuteError
+
+
+@attrs.frozen
+class Picky:
+    value: int = attrs.field(converter=refuse)
 
 
 @attrs.define
@@ -231,6 +245,8 @@ def test_values(annotation: Any, value: Any, result: Any) -> None:
         (Range, {}, "it.first: missing"),
         (Range, {"first": 1, "a": 2}, "it.a: there is no such field"),
         (Even, {"value": 3}, "it: ValueError: 3 is odd"),
+        (Picky, {"value": 1}, "it: KeyError: "),
+        (Picky, {"value": 2}, "it: MuteError: (its message cannot be shown)"),
         (Annotated[int, msgspec.Meta(ge=3)], 2, "it: expected int >= 3, got 2"),
         (Annotated[int, msgspec.Meta(ge=3)], "2", 'it: expected int, got "2"'),
         (Annotated[list[Limits], msgspec.Meta(min_length=1)], [], "it: expected array of length >= 1, got []"),
@@ -441,3 +457,19 @@ def test_an_infinite_default_is_told() -> None:
     def f(limit: float = math.inf) -> None: ...
 
     assert tool(f).parameters["properties"]["limit"]["description"] == "Null leaves it out."
+
+
+# As it is written without `from __future__ import annotations`.
+Quoted = dataclasses.make_dataclass(
+    "Quoted", [("name", str), ("next", Optional["Quoted"], None), ("all", list["Quoted"], dataclasses.field(default_factory=list))],
+    namespace={"__module__": __name__},
+)  # fmt: skip
+
+
+def test_a_class_that_mentions_itself_in_quotes() -> None:
+    given = {"name": "a", "next": {"name": "b"}, "all": [{"name": "c"}]}
+
+    assert structure(Quoted, given) == Quoted("a", Quoted("b"), [Quoted("c")])
+    with pytest.raises(InvalidArgumentsError) as caught:
+        structure(Quoted, {"name": "a", "all": [{"name": 3}]})
+    assert caught.value.lines == ["it.all[0].name: expected str, got 3"]

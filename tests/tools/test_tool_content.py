@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import pytest
 import trio
 from hypothesis import given
@@ -14,7 +15,7 @@ from tool_bench import Recorder, call, run_all, run_one, steady
 from triplane.core.answers import answers_of
 from triplane.core.outcome import ToolCall
 from triplane.ledger import FileArtifacts
-from triplane.tools import File, Image, Workbench, read_artifact_tool, tool
+from triplane.tools import File, Image, Production, Workbench, read_artifact_tool, tool
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -232,3 +233,31 @@ class TestTheStore:
             await store.read("run", "b")
         del store
         assert not place.exists()
+
+
+async def test_an_answer_of_ones_own_that_cannot_be_written() -> None:
+    """It would be found out by the next request, and end the run."""
+
+    @tool(effect="read")
+    async def f() -> None: ...
+
+    async def produce(arguments: dict[str, Any], production: Production) -> str:
+        await trio.lowlevel.checkpoint()
+        production.content.append({"type": "input_text", "text": "\ud800"})
+        return "a"
+
+    outcome = await run_one(attrs.evolve(f, producer=produce))
+
+    assert ("failed", "invalid_result", None) == (outcome.kind, outcome.reason, outcome.content)
+    assert outcome.output.startswith("The tool ran, but its input_text cannot be written as JSON: ")
+
+
+async def test_words_about_a_result_hold_no_key() -> None:
+    class Telling(list[int]):
+        def __iter__(self) -> Any:
+            raise ValueError("api_key=abcdefgh12")
+
+    outcome = await run_one(returning(Telling([1])))
+
+    words = "its result, a Telling, cannot be read: ValueError: api_key=[redacted]"
+    assert f"The tool ran, but {words}" == outcome.output

@@ -158,6 +158,7 @@ class TestWhatTheModelIsTold:
         ("options", "text"),
         [
             ({"error_text": "Try again tomorrow."}, "Try again tomorrow."),
+            ({"error_text": "Try \ud800."}, "Try ?."),
             (
                 {"error_text": lambda error: f"It said {error.args[0]} sk-abcdefghijkl."},
                 "It said gone sk-[redacted].",
@@ -428,6 +429,8 @@ class TestMethods:
             tools_of(Shelf)
         with pytest.raises(ConfigError, match=r"<ToolMethod put> is a method of no object in particular"):
             by_name([Shelf.put])  # type: ignore[list-item]
+        with pytest.raises(ConfigError, match="tools are given in a list, not as 3"):
+            by_name(3)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -444,6 +447,8 @@ class TestMethods:
         ({"max_concurrency": 0}, "max_concurrency of tool 'f' is 0; give a number of calls, at least 1"),
         ({"max_concurrency": 1.5}, "max_concurrency of tool 'f' is 1.5"),
         ({"max_artifact": -1}, "max_artifact of tool 'f' is -1; give bytes, at least 0"),
+        ({"timeout": 10**400}, "timeout of tool 'f' is 1000"),
+        ({"description": 3}, "description of tool 'f' is 3; give a text"),
         ({"retry_delay": -1}, "retry_delay of tool 'f' is -1; give seconds, at least 0"),
         ({"error_text": 3}, "error_text of tool 'f' is 3; give a sentence, or a function"),
         ({"tiemout": 3}, "tool 'f' has no option 'tiemout'; the options are: async_, defer_loading, early, "),

@@ -6,7 +6,7 @@ import enum
 import pathlib
 import time
 import uuid
-from typing import Any
+from typing import Any, cast
 
 import attrs
 import pytest
@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tool_bench import steady
 
-from triplane.tools import Sink
+from triplane.tools import File, Image, Sink
 from triplane.tools.results import (
     InvalidResultError,
     cap,
@@ -53,6 +53,37 @@ class Box:
 class Bad:
     def __str__(self) -> str:
         raise RuntimeError
+
+
+class MuteError(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError
+
+
+class Fails(list[int]):
+    """It fails when it is read."""
+
+    def __iter__(self) -> Any:
+        raise MuteError
+
+
+class Short(str):
+    __slots__ = ()
+
+    def __len__(self) -> int:
+        raise MuteError
+
+
+class Closed(dict[str, int]):
+    def items(self) -> Any:
+        raise MuteError
+
+
+def deep_group() -> ExceptionGroup[Exception]:
+    group = ExceptionGroup("g", [ValueError("a")])
+    for _ in range(3_000):
+        group = ExceptionGroup("g", [group])
+    return group
 
 
 @attrs.define
@@ -137,6 +168,12 @@ def test_results(value: Any, text: str) -> None:
         (["\ud800"], "a list, cannot be written as JSON"),
         ({(1, 2): 3}, "a dict, cannot be written as JSON"),
         (Half(), "a Half, cannot be written as JSON"),
+        (Fails([1]), r"its result, a Fails, cannot be read: MuteError: \(its message cannot be shown\)"),
+        (Short("a"), "its result, a Short, cannot be read: MuteError"),
+        (Closed(a=1), r"its result, a Closed, cannot be written as JSON: \(its message"),
+        (Image(url="\ud800"), "its input_image cannot be written as JSON: "),
+        (File(b"x", "\udfff"), "its input_file cannot be written as JSON: "),
+        (["a", Image(url=cast("str", 5))], "a list, cannot be read: TypeError"),
     ],
     ids=lambda value: str(type(value)),
 )
@@ -204,6 +241,8 @@ def test_any_text_within_any_budget(text: str, budget: int) -> None:
         (KeyError("a"), "KeyError: 'a'"),
         (trio.TooSlowError("mine"), "TooSlowError: mine"),
         (ValueError(Bad()), "ValueError: (its message cannot be shown)"),
+        (MuteError(), "MuteError: (its message cannot be shown)"),
+        (deep_group(), "ValueError: a"),
         (ValueError("\ud800"), "ValueError: ?"),
         (
             ExceptionGroup("g", [ValueError("a"), ExceptionGroup("h", [OSError(2, "b")])]),

@@ -320,6 +320,21 @@ def test_docstrings(doc: str) -> None:
     assert schema_of(int, doc=doc)[0] == {"type": "integer", "description": "How many."}
 
 
+def test_names_that_share_a_description() -> None:
+    @tool
+    async def f(x: int, y: int) -> None:
+        """Do it.
+
+        Parameters
+        ----------
+        x, y : int
+            Where.
+        """
+
+    told = {"type": "integer", "description": "Where."}
+    assert {"x": told, "y": told} == f.parameters["properties"]
+
+
 def test_annotated_wins_over_the_docstring() -> None:
     assert schema_of(Annotated[int, "Number."], doc=GOOGLE)[0]["description"] == "Number."
 
@@ -351,8 +366,82 @@ def test_type_statements() -> None:
     )
 
 
-class Torn(TypedDict):
+@attrs.define
+class Torn:
+    """What is one or the other."""
+
     of: Limits | Node
+    more: list[Limits | Node | Torn] = attrs.field(factory=list)
+    paths: dict[str, pathlib.Path | Limits] | None = None
+    made: Limits | Node | None = attrs.field(default=None, init=False)
+
+
+REFERENCES = [{"$ref": f"#/$defs/{name}"} for name in ("Limits", "Node", "Torn")]
+
+
+def test_a_field_that_is_a_union_of_classes() -> None:
+    @tool
+    async def f(value: Torn) -> None: ...
+
+    assert f.parameters["$defs"]["Torn"] == {
+        "description": "What is one or the other.",
+        "type": "object",
+        "properties": {
+            "of": {"anyOf": REFERENCES[:2]},
+            "more": {"type": "array", "items": {"anyOf": REFERENCES}},
+            "paths": {
+                "anyOf": [
+                    {
+                        "type": "object",
+                        "additionalProperties": {"anyOf": [{"type": "string"}, REFERENCES[0]]},
+                    },
+                    {"type": "null"},
+                ],
+                "default": None,
+            },
+        },
+        "required": ["of"],
+        "additionalProperties": False,
+    }
+    given = '{"value": {"of": {"name": "a"}, "more": [{"of": {"max": 1}}], "paths": {"a": "b"}}}'
+    node = Node("a")
+    assert f.arguments.structure(given) == {"value": Torn(node, [Torn(Limits(1))], {"a": pathlib.Path("b")})}
+
+
+class Strict(TypedDict, total=False):
+    of: Required[Limits | Node]
+    or_: Annotated[list[int] | list[Node], "Of one kind."]
+
+
+def test_such_fields_in_strict_schemas() -> None:
+    made, is_strict = schema_of(Strict)
+
+    assert made == {"$ref": "#/$defs/Strict"}
+    assert is_strict
+
+
+@pytest.mark.parametrize("cls", [Limits, Node, Range, Holder])
+def test_a_class_is_the_same_beside_one_with_such_a_field(cls: type) -> None:
+    """Then it is read here and not by msgspec."""
+
+    def f(value, torn): ...
+
+    f.__annotations__ |= {"value": cls, "torn": Torn}
+
+    def g(value, anything): ...
+
+    g.__annotations__ |= {"value": cls, "anything": dict[str, Any]}
+    ours, theirs = tool(f), tool(g)
+
+    assert not ours.strict
+    assert theirs.parameters["$defs"][cls.__name__] == ours.parameters["$defs"][cls.__name__]
+
+
+def test_two_classes_of_one_name_beside_such_a_field() -> None:
+    other = dataclasses.make_dataclass("Node", [("of", Torn)])
+
+    with pytest.raises(ConfigError, match="two of its classes are named Node; rename one"):
+        schema_of(other)
 
 
 class Opaque:
@@ -370,7 +459,6 @@ class Opaque:
         (Mixed, "the annotation Mixed"),
         (Literal[b"x"], "the annotation typing.Literal"),
         (Literal[True], "the annotation typing.Literal"),
-        (Torn, "Type unions may not contain more than one dataclass or attrs type"),
         ("Missing", "needs the name 'Missing', which is not there at run time; define or import it at module level"),
         ("list[Missing]", "needs the name 'Missing'"),
         ("not a type", "cannot be evaluated"),

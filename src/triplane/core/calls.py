@@ -109,7 +109,6 @@ class Calls:
 
     def take(self, calls: list[ToolCall]) -> bool:
         """The turn is over, and these are its calls. Whether the run has to wait for any of them."""
-        self._early.clear()
         self._batch = [call for call in calls if not call.is_async]
         self.known |= {call.call_id: call for call in calls}
         # A call id that already has its outcome is answered from the log and never run again. One that is outstanding
@@ -126,6 +125,11 @@ class Calls:
         """The response in hand was retracted: calls that it had started early, except these, do not count."""
         for call_id in self._early.difference(call.call_id for call in standing):
             self.retracted[call_id] = self.outcomes.pop(call_id, None)
+        self._early.clear()
+
+    def stand(self) -> None:
+        """The turn's responses stand: nothing retracts what they started early any more."""
+        self._early.clear()
 
     def answers(self) -> list[dict[str, Any]]:
         """The outputs of the turn's calls, in the order of the calls, once each has its outcome; and only once."""

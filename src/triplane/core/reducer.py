@@ -311,6 +311,9 @@ class RunReducer:
         return [steers[place] for place in untaken]
 
     def _turn_ended(self) -> None:
+        if self.turn.response.status in ("completed", "incomplete"):
+            # What failed may be retracted yet, and with it the calls that it started early.
+            self.calls.stand()
         # A response that stopped early is the run's last, unless there is more to say: then its calls need outputs.
         goes_on = self.turn.response.status == "completed" or (
             self.turn.response.status == "incomplete" and (self._added or self.calls.outstanding)

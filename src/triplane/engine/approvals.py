@@ -135,6 +135,10 @@ class Decisions:
         for call_id in (*ids, *no, *(deny.values() if isinstance(deny, Mapping) else ())):
             if not isinstance(call_id, str):
                 raise ConfigError(f"ids of calls and reasons are text, not {call_id!r:.80}")
+            if not _is_text(call_id):
+                raise ConfigError(
+                    f"ids of calls and reasons are text, and {call_id!r:.80} holds a lone surrogate"
+                )
         reasons = deny if isinstance(deny, Mapping) else dict.fromkeys(no, "")
         yes = dict.fromkeys(ids)
         if both := yes.keys() & reasons.keys():
@@ -178,6 +182,15 @@ class Decisions:
                 words = "waits for no approval"
             waiting = named(book.open) or "nothing"
             raise ConfigError(f"the call {given.call_id!r:.80} {words}; what is open: {waiting}")
+
+
+def _is_text(value: str) -> bool:
+    """Whether a request may hold it."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def required(run: RunReducer) -> ApprovalRequired:

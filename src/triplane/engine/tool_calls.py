@@ -148,7 +148,7 @@ class ToolCalls:
             if self._nursery is None and call.call_id not in waiting
         ]
         calls = (*pending, *ended, *outstanding)
-        wanted = {(call.full_name, call.arguments) for call in calls}
+        wanted = {(call.full_name, call.arguments) for call in (*calls, *self._run.calls.outstanding)}
         for call_id, begun in tuple(self._begun.items()):
             if call_id in retracted and (begun.call.full_name, begun.call.arguments) not in wanted:
                 begun.cancel("Its response was given up.")
@@ -162,7 +162,7 @@ class ToolCalls:
         """
         for call in self._run.calls.outstanding:
             tool = tool_for(call, self._agent.tools_by_name)
-            if tool is None or self._async.has_begun(call):
+            if tool is None or self._async.has_begun(call) or call.call_id in self._run.calls.retracted:
                 continue
             if asks_first(tool, call, self._setting.vault) is not None:
                 outcome = ToolOutcome("denied", results.denied(_NOBODY_ASKED))
@@ -182,9 +182,20 @@ class ToolCalls:
         )
 
     def start_async(self) -> None:
-        """Start the calls that the model does not wait for. Not a checkpoint."""
-        if self._nursery is not None:
-            self._async.start(self._nursery, self._tools())
+        """Start the calls that the model does not wait for. Not a checkpoint.
+
+        What was started early for a response that was retracted is not run again for them either.
+        """
+        if self._nursery is None:
+            return
+        for call in self._run.calls.outstanding:
+            if self._async.has_begun(call):
+                continue
+            if (earlier := self._take_over(call)) is not None:
+                self._async.take_over(self._nursery, call, earlier, self._finish)
+            elif call.call_id in self._run.calls.retracted:
+                self._refuse_id(call)
+        self._async.start(self._nursery, self._tools())
 
     def wake(self) -> None:
         """Something has happened, perhaps what somebody waits for in `delivery`. Not a checkpoint."""
@@ -231,18 +242,22 @@ class ToolCalls:
                 others.append(call)
             elif (earlier := self._take_over(call)) is not None:
                 taken_over.append((call, earlier))
+                begun[call.call_id] = earlier
+                own.append(call)
             elif call.call_id in retracted:
-                self._finish(call, ToolOutcome("failed", _ID_USED, "invalid_arguments"), call.call_id)
+                self._refuse_id(call)
             else:
                 own.append(call)
+        failure: ToolFailedError | None = None
         try:
             await run_calls(own, self._tools(), self._setting, policy=self._policy, begun=begun)
-        except ToolFailedError as failure:
-            raise self._failed(failure) from failure.__cause__
+        except ToolFailedError as error:
+            failure = error
         for call, earlier in taken_over:
-            await earlier.over.wait()
             assert earlier.outcome is not None
             self._finish(call, earlier.outcome, earlier.call.call_id)
+        if failure is not None:
+            raise self._failed(failure) from failure.__cause__
         if others:
             await self._async.delivery(
                 lambda: all(self._run.calls.outcome_of(each.call_id) for each in others)
@@ -373,6 +388,9 @@ class ToolCalls:
         if found is not None:
             del self._begun[found.call.call_id]
         return found
+
+    def _refuse_id(self, call: ToolCall) -> None:
+        self._finish(call, ToolOutcome("failed", _ID_USED, "invalid_arguments"), call.call_id)
 
     def _finish(self, call: ToolCall, outcome: ToolOutcome, reused_from: str) -> None:
         self._record(ToolFinished(call.call_id, call.full_name, outcome, reused_from))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import TYPE_CHECKING, Any
 
 from . import results
@@ -43,4 +44,6 @@ def asks_first(tool: Tool, call: ToolCall, vault: Vault) -> str | None:
         return f"needs_approval could not tell: {results.describe_error(error, masked)}"
     if answer is True or answer is False:
         return "" if answer else None
+    if inspect.iscoroutine(answer):
+        answer.close()  # or Python warns that nobody awaited it
     return f"needs_approval returned a {type(answer).__name__} and not True or False"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol, final
 import orjson
 from cattrs.errors import ClassValidationError, ForbiddenExtraKeysError
 
+from .messages import message_of
 from .secrets import Keywords
 from .values import FieldError, ItemsError, MismatchError, Structure, structurer
 
@@ -181,12 +182,12 @@ def _explain(error: BaseException, path: str) -> Iterator[str]:
     elif isinstance(error, ForbiddenExtraKeysError):
         for name in sorted(error.extra_fields):
             yield f"{path}.{_shown_key(name)}: there is no such field"
-    elif isinstance(error, KeyError) and path.endswith(f".{error.args[0]}"):
+    elif isinstance(error, KeyError) and error.args and path.endswith(f".{message_of(error)[1:-1]}"):
         yield f"{path}: missing"
     elif isinstance(error, FieldError):
         yield f"{path}: {error}"
     else:
-        yield f"{path}: {_cut(f'{type(error).__name__}: {error}', 200)}"
+        yield f"{path}: {_cut(f'{type(error).__name__}: {message_of(error)}', 200)}"
 
 
 def _explain_secret(error: Exception, path: str) -> Iterator[str]:

@@ -15,6 +15,7 @@ from triplane.core.outcome import ToolOutcome
 
 from . import results
 from .arguments import InvalidArgumentsError
+from .content import masked_part
 from .context import AgentRunner, AskFor, ToolContext, ask_nobody, call_deadline
 from .kinds import Production, WrongPieceError
 from .output import CallOutput, NotTextError
@@ -326,12 +327,8 @@ class CallRun:
         return self._setting.vault.masked(text, self.call.arguments) if self._has_secrets else text
 
     def _without_secrets(self, outcome: ToolOutcome) -> ToolOutcome:
-        vault, arguments = self._setting.vault, self.call.arguments
-        content = outcome.content and tuple(
-            {**part, "text": vault.masked(part["text"], arguments)} if "text" in part else part
-            for part in outcome.content
-        )
-        return attrs.evolve(outcome, output=vault.masked(outcome.output, arguments), content=content)
+        content = outcome.content and tuple(masked_part(part, self._masked) for part in outcome.content)
+        return attrs.evolve(outcome, output=self._masked(outcome.output), content=content)
 
     def _reporter(self, meter: ProgressMeter) -> Callable[[Progress], object]:
         if not self._has_secrets:
@@ -356,6 +353,9 @@ class CallRun:
         return self._ended("failed", results.with_output(text, output.text()), "exception")
 
     def _succeeded(self, tool: Tool, value: Any, output: CallOutput) -> ToolOutcome:
+        if (flaw := results.flaw_of(self._content)) is not None:
+            self.error = results.InvalidResultError(flaw)
+            return self._ended("failed", f"The tool ran, but {flaw}", "invalid_result")
         if output.was_written:
             rendered = results.drain(output)
         else:
@@ -363,7 +363,8 @@ class CallRun:
                 rendered = results.render(value, tool.max_output, output)
             except results.InvalidResultError as error:
                 self.error = error
-                return self._ended("failed", f"The tool ran, but {results.cap(str(error))}", "invalid_result")
+                text = results.cap(results.clean(str(error), self._masked))
+                return self._ended("failed", f"The tool ran, but {text}", "invalid_result")
             finally:
                 output.close()
         produced, kept = rendered.bytes_produced, rendered.bytes_kept
@@ -381,6 +382,8 @@ class CallRun:
         assert self._queued is not None
         output = self._output
         measured = rendered or output
+        # An answer that cannot be written would be found out by the next request, and end the run.
+        content = () if results.flaw_of(self._content) else tuple(self._content)
         return ToolOutcome(
             kind,
             text,
@@ -391,7 +394,7 @@ class CallRun:
             queue_seconds=self._started - self._queued,
             attempts=self._attempts,
             artifact=None if output is None else output.artifact_id,
-            content=tuple(self._content) or (None if rendered is None else rendered.content),
+            content=content or (None if rendered is None else rendered.content),
         )
 
     def _unfinished(self, error: BaseException | None) -> ToolOutcome:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import base64
 import mimetypes
+import re
 from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 # Parts go up whole or not at all, and a request has a size too.
 MAX_PARTS = 8 * 1024 * 1024
+
+_ENCODED = re.compile(r"data:[^,\s]{0,256};base64,[A-Za-z0-9+/=]*\Z")
 
 Detail = Literal["auto", "low", "high", "original"]
 
@@ -109,6 +112,23 @@ def parts_of(value: object) -> list[str | Image | File] | None:
 def size_of(part: Mapping[str, Any]) -> int:
     """About how many bytes a part takes in a request."""
     return sum(len(value) for value in part.values() if isinstance(value, str))
+
+
+def masked_part(part: Mapping[str, Any], masked: Callable[[str], str]) -> Mapping[str, Any]:
+    """A part without secrets. Where the address of a thing holds one, a word takes the place of the thing.
+
+    Args:
+        part: As wire data.
+        masked: Takes the secrets out of a text.
+    """
+    # In what is encoded nothing can be found, and by chance something might.
+    shown = {
+        key: masked(value) if isinstance(value, str) and not _ENCODED.match(value) else value
+        for key, value in part.items()
+    }
+    if any(shown[key] != part[key] for key in shown.keys() - {"text", "filename"}):
+        return {"type": "input_text", "text": "[left out: its address holds a secret]"}
+    return shown
 
 
 def _data_url(data: bytes, media_type: str) -> str:

@@ -14,7 +14,7 @@ from .arguments import MAX_ARGUMENTS, InvalidArgumentsError
 from .kinds import is_generator, producer_of
 from .options import ToolOptions, checked
 from .schema import first_paragraph
-from .signature import read_signature
+from .signature import bare, read_signature
 from .tool import FunctionTool, Tool, ToolMethod, check_name, takes_self
 
 if TYPE_CHECKING:
@@ -104,10 +104,12 @@ def custom_tool(
         raise ConfigError(
             f"the text of the custom tool {name!r} cannot be secret; let a @triplane.tool take it as a parameter"
         )
-    if len(texts) != 1 or texts[0].type not in (str, Any):
+    if len(texts) != 1 or bare(texts[0].type) not in (str, Any):
         raise ConfigError(
             f"the custom tool {name!r} gets a text: its function must take one str, and no more"
         )
+    if not isinstance(description, str | None):
+        raise ConfigError(f"description of tool {name!r} is {description!r}; give a text")
     doc = None if isinstance(function, functools.partial) else inspect.getdoc(function)
     described = first_paragraph(doc) if description is None else description
     wire: dict[str, Any] = {"type": "custom", "name": name, "description": described}

@@ -41,8 +41,10 @@ def parameter_descriptions(doc: str | None) -> dict[str, str]:
         # Prose that happens to look like a section.
         return {}
     return {
-        # Sphinx lets the type stand before the name.
-        param.arg_name.split()[-1]: " ".join(param.description.split())
+        # Sphinx lets the type stand before the name, and NumPy several names before one description.
+        name.split()[-1]: " ".join(param.description.split())
         for param in parsed.params
-        if param.arg_name.strip() and param.description
+        if param.description
+        for name in param.arg_name.split(",")
+        if name.strip()
     }

@@ -163,7 +163,7 @@ def _check_numbers(name: str, options: Mapping[str, Any]) -> None:
     def check(option: str, *, whole: bool, least: float, above: bool = False, words: str) -> None:
         value: Any = options[option]
         kinds = (int,) if whole else (int, float)
-        fits = isinstance(value, kinds) and not isinstance(value, bool) and not math.isnan(value)
+        fits = isinstance(value, kinds) and not isinstance(value, bool) and _is_number(value)
         if not fits or value < least or (above and value == least):
             raise ConfigError(f"{option} of tool {name!r} is {value!r}; give {words}")
 
@@ -174,6 +174,13 @@ def _check_numbers(name: str, options: Mapping[str, Any]) -> None:
     check("retry_delay", whole=False, least=0, words="seconds, at least 0")
     calls = "a number of calls, at least 1, or math.inf for no limit"
     check("max_concurrency", whole=options["max_concurrency"] != math.inf, least=1, words=calls)
+
+
+def _is_number(value: float) -> bool:
+    try:
+        return not math.isnan(value)
+    except OverflowError:  # an int beyond all floats
+        return False
 
 
 def _check_words(name: str, options: Mapping[str, Any]) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import attrs
+import orjson
 
 from .content import MAX_PARTS, File, Image, parts_of, size_of
+from .messages import message_of
 from .output import CallOutput, NotTextError
 from .sink import Sink
 from .values import UnserialisableError, to_json
@@ -64,8 +66,20 @@ def render(value: Any, max_output: int, output: CallOutput | None = None) -> Ren
         output: Takes what is too long. Default: one that keeps nothing besides.
 
     Raises:
-        InvalidResultError: It cannot be written as JSON, is a str with lone surrogates, or has too large parts.
+        InvalidResultError: It cannot be written as JSON, is a str with lone surrogates, or has too large parts; or it is
+            of a class of the tool's own that fails when it is read.
     """
+    try:
+        return _render(value, max_output, output)
+    except InvalidResultError:
+        raise
+    except Exception as error:
+        raise InvalidResultError(
+            f"its result, a {type(value).__name__}, cannot be read: {type(error).__name__}: {message_of(error)}"
+        ) from error
+
+
+def _render(value: Any, max_output: int, output: CallOutput | None) -> Rendered:
     if value is None:
         return Rendered("", 0, 0)
     if isinstance(value, Sink):
@@ -127,6 +141,8 @@ def _render_parts(parts: Iterable[Any], max_output: int) -> Rendered:
     for part in parts:
         if isinstance(part, Image | File):
             wire = part.part()
+            if (flaw := flaw_of([wire])) is not None:
+                raise InvalidResultError(flaw)
             media += size_of(wire)
             content.append(wire)
             words.append(part.words())
@@ -147,6 +163,17 @@ def _render_parts(parts: Iterable[Any], max_output: int) -> Rendered:
             f"its images and files take {media:,} bytes in a request; at most {MAX_PARTS:,} are sent"
         )
     return Rendered("\n".join(words), produced, kept, tuple(content))
+
+
+def flaw_of(parts: Sequence[Mapping[str, Any]]) -> str | None:
+    """Why parts as wire data cannot be written into a request, in words that follow "the tool ran, but"; None if they can."""
+    try:
+        for part in parts:
+            orjson.dumps(part)
+    except TypeError as error:
+        kind = part.get("type", "answer")
+        return f"its {kind} cannot be written as JSON: {cap(str(error))}"
+    return None
 
 
 def describe_error(error: BaseException, masked: Callable[[str], str] = str) -> str:
@@ -181,7 +208,7 @@ def failed(
     if hidden and any(isinstance(leaf, hidden) for leaf in _leaves(error)):
         return "The tool failed."
     if isinstance(error_text, str):
-        return error_text
+        return error_text.encode(errors="replace").decode()
     if error_text is not None:
         try:
             return cap(redact(masked(str(error_text(error)))))  # type: ignore[arg-type]  # a group of Exceptions is one for it
@@ -196,23 +223,28 @@ def with_output(text: str, output: str) -> str:
 
 
 def _leaves(error: BaseException) -> Iterable[BaseException]:
-    if isinstance(error, BaseExceptionGroup):
-        for inner in error.exceptions:
-            yield from _leaves(inner)
-    else:
-        yield error
+    waiting = [error]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, BaseExceptionGroup):
+            waiting += reversed(one.exceptions)
+        else:
+            yield one
 
 
 def _one_error(error: BaseException, masked: Callable[[str], str]) -> str:
-    try:
-        message = masked(str(error))
-    except Exception:  # noqa: BLE001  (a message that cannot be made must not hide the error)
-        message = "(its message cannot be shown)"
+    shown = clean(message_of(error), masked)
+    return f"{type(error).__name__}: {shown}" if shown else type(error).__name__
+
+
+def clean(message: str, masked: Callable[[str], str]) -> str:
+    """A message that somebody else wrote, without what looks like a key, and not much longer than can be told."""
+    message = masked(message)
     shown = redact(message[:_LONGEST])
     if len(message) > _LONGEST:
         # Half a key is not recognised as one, so what stands near the cut goes.
         shown = f"{shown[: _LONGEST // 2]}…"
-    return f"{type(error).__name__}: {shown}" if shown else type(error).__name__
+    return shown
 
 
 def cap(text: str) -> str:

@@ -56,7 +56,8 @@ async def run_calls(
         tools: The tools there are, by name.
         setting: What they have in common with the other calls of the run.
         policy: What a failed call does where its tool does not say.
-        begun: Calls that run already, in tasks of somebody else's, by their ids. They are waited for.
+        begun: What runs already, in tasks of somebody else's, by the ids of the calls that get its outcome. It is
+            waited for.
 
     Raises:
         ToolFailedError: A call failed, and its tool or `policy` says ``on_error="raise"``. All calls have their
@@ -71,7 +72,7 @@ async def run_calls(
     begun = {} if begun is None else begun
     is_alone = len(calls) == 1
     runs = [begun.get(call.call_id) or CallRun(call, tools, setting, is_alone=is_alone) for call in calls]
-    fresh = [run for run in runs if run.call.call_id not in begun]
+    fresh = [run for call, run in zip(calls, runs, strict=True) if call.call_id not in begun]
     siblings = _Siblings(runs, policy)
     if not runs:
         await trio.lowlevel.checkpoint()

@@ -61,10 +61,10 @@ def build_schema(signature: Signature, *, tool: str) -> tuple[Schema, bool]:
     root: Schema = {"type": "object", "properties": {}, "required": [], "additionalProperties": False}
     if not signature.parameters:
         return root, True
-    unions = Unions()
-    types = [unions.split(parameter.type) for parameter in signature.parameters]
     try:
-        schemas, definitions = unions.components([*types, *signature.classes])
+        unions = Unions(signature.classes)
+        types = [unions.split(parameter.type) for parameter in signature.parameters]
+        schemas, definitions = unions.components([*types, *map(unions.split, signature.classes)])
     except (TypeError, ValueError) as error:
         raise ConfigError(f"the parameters of tool {tool!r} have no JSON schema: {error}") from error
     for cls, reference in zip(signature.classes, schemas[len(types) :], strict=True):

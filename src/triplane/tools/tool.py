@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, Unpack, overload
 
@@ -21,8 +21,6 @@ from .schema import build_schema, first_paragraph, given_schema
 from .signature import read_signature
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from triplane.core.outcome import ToolCall
 
 P = ParamSpec("P")
@@ -253,6 +251,8 @@ def described(
     parameters: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
     """What the model is told about a function, and how its arguments are read: fields of `Tool`."""
+    if not isinstance(description, str | None):
+        raise ConfigError(f"description of tool {name!r} is {description!r}; give a text")
     signature = read_signature(function, tool=name, doc=doc, annotated=parameters is None)
     if parameters is None:
         schema, strict = build_schema(signature, tool=name)
@@ -329,6 +329,8 @@ def by_name(tools: Iterable[Tool]) -> Mapping[str, Tool]:
     Raises:
         ConfigError: Two have the same name, or one is not a tool.
     """
+    if not isinstance(tools, Iterable):
+        raise ConfigError(f"tools are given in a list, not as {tools!r}")
     table: dict[str, Tool] = {}
     for one in tools:
         if isinstance(one, ToolMethod):

@@ -18,6 +18,7 @@ import cattrs
 import cattrs.gen
 import orjson
 
+from .messages import message_of
 from .signature import ARRAYS, OBJECTS, SCALARS, alternatives, bare, is_class_with_fields, text_type
 
 Structure = Callable[[Any, Any], Any]
@@ -71,7 +72,7 @@ def to_json(value: Any) -> bytes:
         raise UnserialisableError("it contains itself, or is nested too deeply") from None
     except Exception as error:
         # Usually orjson's JSONEncodeError; but getting at the fields of an object can raise anything.
-        raise UnserialisableError(str(error)) from error
+        raise UnserialisableError(message_of(error)) from error
     # orjson writes what is not a number as null, so only then is there something to look for.
     if b"null" in data and not _is_finite(plain):
         raise UnserialisableError("NaN and infinities are not JSON")
@@ -322,10 +323,42 @@ def _class(annotation: Any, converter: cattrs.BaseConverter) -> Structure:
     if typing.is_typeddict(cls):
         return _typed_dict(cls, converter)
     optional = _defaulted_fields(cls)
+    hints = typing.get_type_hints(cls, include_extras=True)
+    # Of a name that is quoted inside of a type, as in `Optional["Node"]`, cattrs makes nothing.
+    quoted: dict[str, Any] = {
+        name: cattrs.override(struct_hook=_as(hints[name], converter))
+        for name, kind in _field_types(cls)
+        if _is_quoted(kind)
+    }
     fill = cattrs.gen.make_dict_structure_fn(
-        cls, converter, _cattrs_forbid_extra_keys=True, _cattrs_detailed_validation=True
+        cls,
+        converter,
+        _cattrs_forbid_extra_keys=True,
+        _cattrs_detailed_validation=True,
+        **quoted,
     )
     return lambda value, _: fill(_present(value, optional), cls)
+
+
+def _as(kind: Any, converter: cattrs.BaseConverter) -> Structure:
+    # It looks its hook up when it is called, which lets a class mention itself.
+    return lambda value, _: converter.structure(value, kind)
+
+
+def _field_types(cls: Any) -> list[tuple[str, Any]]:
+    fields = attrs.fields(cls) if attrs.has(cls) else dataclasses.fields(cls)
+    return [(field.name, field.type) for field in fields if field.init]
+
+
+def _is_quoted(kind: Any) -> bool:
+    """Whether there is a name in it that has not been looked up; of a type that is a text itself cattrs sees to that."""
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin is typing.Literal:
+        return False
+    inner = arguments[:1] if origin is Annotated else arguments
+    return isinstance(kind, typing.ForwardRef) or any(
+        isinstance(each, str) or _is_quoted(each) for each in inner
+    )
 
 
 def _present(value: Any, optional: frozenset[str]) -> dict[str, Any]:
@@ -345,17 +378,28 @@ def _defaulted_fields(cls: Any) -> frozenset[str]:
     )
 
 
-def _typed_dict(cls: Any, converter: cattrs.BaseConverter) -> Structure:
+def optional_keys(cls: Any) -> frozenset[str]:
+    """The keys of a TypedDict that may be left out."""
     # Neither the class itself nor cattrs sees a NotRequired in annotations that are strings:
     # https://docs.python.org/3/library/typing.html#typing.TypedDict.__required_keys__
-    kinds: dict[str, Any] = {}
-    optional = set()
-    for key, hint in typing.get_type_hints(cls, include_extras=True).items():
-        said = typing.get_origin(hint)
-        kinds[key] = typing.get_args(hint)[0] if said in (typing.Required, typing.NotRequired) else hint
-        if said is typing.NotRequired or (key in cls.__optional_keys__ and said is not typing.Required):
-            optional.add(key)
-    absent = frozenset(optional)
+    marks = {
+        key: typing.get_origin(hint) for key, hint in typing.get_type_hints(cls, include_extras=True).items()
+    }
+    return frozenset(
+        key
+        for key, mark in marks.items()
+        if mark is typing.NotRequired or (key in cls.__optional_keys__ and mark is not typing.Required)
+    )
+
+
+def _typed_dict(cls: Any, converter: cattrs.BaseConverter) -> Structure:
+    kinds: dict[str, Any] = {
+        key: typing.get_args(hint)[0]
+        if typing.get_origin(hint) in (typing.Required, typing.NotRequired)
+        else hint
+        for key, hint in typing.get_type_hints(cls, include_extras=True).items()
+    }
+    absent = optional_keys(cls)
 
     def fields(value: Any, _: Any) -> Any:
         present = _present(value, absent)

@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     from triplane.tools.tool import Tool
 
 
+# On Windows an exit status has 32 bits.
+_LARGEST_STATUS = 2**32
+
+
 @attrs.frozen
 class CommandOutput:
     """What one command of a shell call did.
@@ -220,6 +224,7 @@ def _take(results: Sequence[Any], production: Production, limit: int | None) -> 
     for result in results:  # before any is taken: those behind the wrong one would be told to be not run
         if not isinstance(result, CommandOutput):
             raise WrongPieceError(f"it returned a {type(result).__name__}; return a CommandOutput")
+        _check(result)
     budget, output = Budget.of(production, limit), production.output
     output.write("")
     for place, result in enumerate(results):
@@ -230,6 +235,19 @@ def _take(results: Sequence[Any], production: Production, limit: int | None) -> 
         texts = budget.cut(*(sink.text(output.where()) for sink in sinks))
         production.content.append(shell_entry(*texts, result.exit_code))
         budget = budget.after(*sinks)
+
+
+def _check(result: Any) -> None:
+    for name in ("stdout", "stderr"):
+        if not isinstance(text := getattr(result, name), str):
+            raise WrongPieceError(
+                f"it returned a CommandOutput whose {name} is of type {type(text).__name__}; give it as str"
+            )
+    status = result.exit_code
+    if status is not None and (type(status) is not int or abs(status) > _LARGEST_STATUS):
+        raise WrongPieceError(
+            "it returned a CommandOutput whose exit_code is not an exit status; give an int or None"
+        )
 
 
 def _fill(sink: Sink, text: str) -> None:

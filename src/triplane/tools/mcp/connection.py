@@ -24,7 +24,7 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from triplane.core.errors import McpFailed, Receipt
 
 from .errors import McpToolError
-from .http import UNREACHABLE, open_http
+from .http import REFUSED, UNREACHABLE, open_http
 from .servers import Server, Stdio, concealed, concealing
 from .stdio import open_stdio
 from .wire import Wire
@@ -93,6 +93,8 @@ class Connection:
         self._scope = trio.CancelScope(shield=True)
         self._session: tuple[Client, trio.Nursery] | None = None
         self._was_ready = self._is_wanted_closed = False
+        # Whether it was given up for what it said, and not because it ended.
+        self._is_at_odds = False
         self._changed = trio.Event()
 
     @property
@@ -201,25 +203,30 @@ class Connection:
                 message_handler=self._hear,
                 client_info=mcp_types.Implementation(name="triplane", version=_version()),
             )
-            async with client:
-                tools = await self.list_tools(client)
-                self.instructions = client.instructions or ""
-                async with trio.open_nursery() as nursery:
-                    self._scope.deadline = float("inf")
-                    self._session = client, nursery
-                    self._was_ready = True
-                    settings.on_tools(tools)
-                    self.ready.set()
-                    nursery.start_soon(self._follow_changes, client, name="MCP list of tools")
-                    nursery.start_soon(self._listen, client, name="MCP subscription")
-                    try:
-                        await wire.ended.wait()
-                    finally:
-                        # Whatever ended it: the server may not answer that it was left.
-                        most = trio.current_time() + settings.close_timeout
-                        self._scope.deadline = min(self._scope.deadline, most)
-                        self._session = None
-                    nursery.cancel_scope.cancel(reason="the session is over")
+            try:
+                async with client:
+                    tools = await self.list_tools(client)
+                    self.instructions = client.instructions or ""
+                    async with trio.open_nursery() as nursery:
+                        self._scope.deadline = float("inf")
+                        self._session = client, nursery
+                        self._was_ready = True
+                        settings.on_tools(tools)
+                        self.ready.set()
+                        nursery.start_soon(self._follow_changes, client, name="MCP list of tools")
+                        nursery.start_soon(self._listen, client, name="MCP subscription")
+                        try:
+                            await wire.ended.wait()
+                        finally:
+                            # Whatever ended it: the server may not answer that it was left.
+                            most = trio.current_time() + settings.close_timeout
+                            self._scope.deadline = min(self._scope.deadline, most)
+                            self._session = None
+                        nursery.cancel_scope.cancel(reason="the session is over")
+            except Exception:
+                # Leaving the transport ends it in any case; whoever reads of it wants to know what was wrong before.
+                self._is_at_odds = not wire.ended.is_set()
+                raise
 
     async def _hear(self, message: IncomingMessage) -> None:
         if isinstance(message, mcp_types.ToolListChangedNotification):
@@ -256,10 +263,12 @@ class Connection:
     def _failure(self, error: Exception | None) -> McpFailed:
         """Why a session is over that nobody wanted to end."""
         wire = self._wire
-        if wire.ended.is_set():
+        if wire.ended.is_set() and not self._is_at_odds:
             cause = wire.reason or "ended"
         elif error is not None:
-            cause = f"could not be {'used' if self._was_ready else 'opened'}: {_words(error)}"
+            # What does not fit is told thing by thing, and there may be thousands.
+            told = concealed(_words(error), concealing(self.settings.server))[:_MAX_WORDS]
+            cause = f"could not be {'used' if self._was_ready else 'opened'}: {told}"
         else:
             cause = f"did not answer within {self.settings.start_timeout:g} s"
         if self._was_ready:
@@ -271,7 +280,9 @@ class Connection:
         wire = self._wire
         told = [f"the MCP server {self.settings.name!r} {cause}"]
         # Of one that was made to end it says nothing.
-        exit_status = wire.exit_status if wire.ended.is_set() and not wire.reason else None
+        exit_status = (
+            wire.exit_status if wire.ended.is_set() and not wire.reason and not self._is_at_odds else None
+        )
         if exit_status is not None and exit_status >= 0:
             told[0] += f" (exit status {exit_status})"
         if wire.remark:
@@ -292,6 +303,9 @@ class Connection:
     def _translated(self, error: Exception) -> Exception:
         words = concealed(_words(error), concealing(self.settings.server))[:_MAX_WORDS]
         if isinstance(error, MCPError):
+            if error.data == REFUSED:
+                # The session stands; but whoever asks again with the same credentials is told the same.
+                return self._failed("call", f"refused the call: {words}", Receipt(next="change"))
             if error.data == UNREACHABLE:
                 return self._failed("call", f"could not be reached: {words}")
             if error.code == mcp_types.CONNECTION_CLOSED and error.message.startswith("SSE stream"):

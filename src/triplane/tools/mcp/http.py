@@ -27,6 +27,8 @@ T = TypeVar("T")
 
 # Marks the answers that no server gave.
 UNREACHABLE = "triplane/unreachable"
+# And those of a server that wants other credentials.
+REFUSED = "triplane/refused"
 # For opening a connection, and for writing to it. How long an answer may take is the call's business.
 _PATIENCE = 30.0
 # How long the notice that a request is cancelled may take.
@@ -34,6 +36,7 @@ _NOTICE = 5.0
 _SHOWN = 500
 # Who asks again with the same headers, or at the same place, is told the same.
 _REFUSED = (401, 403, 404)
+_UNAUTHORIZED = (401, 403)
 
 
 @asynccontextmanager
@@ -176,7 +179,9 @@ class _Client(httpx2.AsyncClient):
         if response.headers.get("content-encoding", "identity").lower() != "identity":
             await response.aclose()
             return _refusal(request, "the answer is compressed, which was not asked for")
-        if request_id is not None and response.status_code >= 400 and not kind.startswith("application/json"):
+        # What refuses credentials says so in JSON of its own, in which the SDK sees no message.
+        is_message = kind.startswith("application/json") and response.status_code not in _UNAUTHORIZED
+        if request_id is not None and response.status_code >= 400 and not is_message:
             return _refusal(request, await _told(response, self._wire.conceal), response.status_code)
         return response
 
@@ -203,7 +208,8 @@ def _message_of(request: httpx2.Request) -> dict[str, Any]:
 
 def _refusal(request: httpx2.Request, words: str, status: int = 502) -> httpx2.Response:
     """An answer of our own, from which the SDK makes the error of the one request."""
-    error = {"code": INTERNAL_ERROR, "message": words, "data": UNREACHABLE}
+    data = REFUSED if status in _UNAUTHORIZED else UNREACHABLE
+    error = {"code": INTERNAL_ERROR, "message": words, "data": data}
     if request.method == "DELETE":
         status = 405  # nothing that the SDK would have to warn of: the session ends in any case
     return httpx2.Response(status, json={"jsonrpc": "2.0", "id": None, "error": error}, request=request)
@@ -221,8 +227,6 @@ async def _told(response: httpx2.Response, conceal: Callable[[str], str]) -> str
         pass  # what came is enough
     finally:
         await response.aclose()
-    advice = {401: "; check headers= or auth=", 403: "; check headers= or auth="}.get(
-        response.status_code, ""
-    )
+    advice = "; check headers= or auth=" if response.status_code in _UNAUTHORIZED else ""
     words = " ".join(conceal(told[:LOOKED_AT].decode(errors="replace")).split())[:_SHOWN]
     return f"HTTP status {response.status_code}{advice}{': ' if words else ''}{words}"
