@@ -325,6 +325,30 @@ async def test_runs_are_pruned_by_age_and_size_and_never_while_they_run(path: Pa
             await ledger.remove("run_0")
 
 
+async def test_what_an_unfinished_call_drives_stays_as_long_as_its_run(path: Path) -> None:
+    call = ToolStarted("call_1", "child", "{}", "idempotent", "k")
+    now = [1_000.0]
+    async with triplane.open_ledger(path, clock=lambda: now[0]) as ledger:
+        for run_id, bodies in (
+            (call.child_run_id, [RunParked(("call_9",))]),
+            ("run_of_call", [call, RunParked(("call_9",))]),
+            ("run_ended", [call, ToolFinished("call_1", "child", ToolOutcome("ok", ""))]),
+        ):
+            log = ledger.create(run_id)
+            for body in bodies:
+                log.append(body)
+            log.release()
+            await log.durable()
+            now[0] += 1
+        # The child is the oldest, and what made it is not old enough.
+        assert [] == await upkeep.prune(ledger, older_than=2.5)
+        now[0] += 1
+        assert ["run_of_call", call.child_run_id] == [
+            run.run_id for run in await upkeep.prune(ledger, older_than=2.5)
+        ]
+        assert ("run_ended",) == await ledger.run_ids()
+
+
 PARKED = (RunParked(("call_1", "call_2")), ApprovalGiven("call_1", approved=True), InputAdded(()))
 ASYNC_CALL = (
     ToolQueued("call_3", "order"),

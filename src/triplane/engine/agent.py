@@ -14,6 +14,7 @@ from triplane.core.errors import ApprovalRequired, ConfigError
 from triplane.core.identity import parts_of
 from triplane.core.options import AmbiguousSends, RunLimits, one_of
 from triplane.core.retry import has_server_effects
+from triplane.core.tool_records import child_run_id
 from triplane.core.transport import TransportSetting
 from triplane.net.endpoint import Endpoint, check_transport
 from triplane.protocol import ModelSettings, to_wire
@@ -203,7 +204,7 @@ class Agent:
         """
 
         async def ask(question: str, context: ToolContext) -> str:
-            run_id = f"run_{context.idempotency_key}"
+            run_id = child_run_id(context.idempotency_key)
             decisions: Sequence[ApprovalGiven] = ()
             while True:
                 try:
