@@ -246,6 +246,45 @@ async def test_a_commit_that_fails_and_is_there_all_the_same(
     assert [STARTED] * begun + [InputAdded(({"n": 1},)), RunEnded("completed")] == bodies
 
 
+async def test_a_file_that_is_moved_away_is_missed_and_written_once_it_is_back(path: Path) -> None:
+    elsewhere = path.with_name("elsewhere.db")
+    async with triplane.open_ledger(path) as ledger:
+        log = ledger.create("run_1")
+        log.append(STARTED)
+        await log.durable()
+        path.rename(elsewhere)
+        log.append(InputAdded(({"n": 1},)))
+        with pytest.raises(LedgerFailed, match="removed, renamed or replaced"):
+            await log.durable()
+        # Nor is another file begun in its place.
+        assert not path.exists()
+        elsewhere.rename(path)
+        log.append(RunEnded("completed"))
+        await log.durable()
+    async with triplane.open_ledger(path) as ledger:
+        assert [] == await upkeep.check(ledger)
+        bodies = [record.body for record in await (await ledger.open("run_1")).read(-1)]
+
+    assert [STARTED, InputAdded(({"n": 1},)), RunEnded("completed")] == bodies
+
+
+async def test_a_file_that_is_replaced_gets_nothing_of_what_was_in_the_one_before(path: Path) -> None:
+    other = path.with_name("other.db")
+    async with triplane.open_ledger(other):
+        pass
+    with pytest.raises(LedgerFailed, match="removed, renamed or replaced") as caught:
+        async with triplane.open_ledger(path) as ledger:
+            other.rename(path)
+            log = ledger.create("run_1")
+            log.append(STARTED)
+            with pytest.raises(LedgerFailed, match="removed, renamed or replaced"):
+                await log.durable()
+    async with triplane.open_ledger(path) as ledger:
+        assert () == await ledger.run_ids()
+
+    assert "io" == caught.value.reason
+
+
 async def test_a_log_that_is_written_leaves_memory(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sqlite_log, "_TAIL", 10_000)
     async with triplane.open_ledger(path) as ledger:

@@ -18,7 +18,7 @@ from .chain import seed
 from .following import Follower
 from .owner import generation, new_owner
 from .sqlite_claims import remove_run, take_claim
-from .sqlite_file import Sync, check_path, open_file, open_reader
+from .sqlite_file import Sync, check_path, open_reader
 from .sqlite_log import SqliteLog, StoredLog
 from .sqlite_rows import all_runs, find_run
 from .sqlite_trouble import trouble
@@ -325,7 +325,8 @@ class SqliteLedger:
         """Take note of what the writing thread has done. Called in Trio's thread."""
         self._written = outcome.written
         self._tried = outcome.tried
-        self._failure = outcome.failure
+        if not outcome.is_last:
+            self._failure = outcome.failure
         for claim, records in outcome.records.items():
             if claim in self._claims:
                 self._claims[claim].note_written(records)
@@ -352,9 +353,9 @@ class SqliteLedger:
             else:
                 self._waiting.append((ticket, settled))
 
-    async def _open(self, sync: Sync) -> None:
-        connection = await trio.to_thread.run_sync(open_file, self.path, sync, self._busy_timeout)
-        self.writer.start(connection)
+    async def _open(self) -> None:
+        await trio.to_thread.run_sync(self.writer.open)
+        self.writer.start()
 
     async def _close(self) -> None:
         """Write what is left, give the claims back and end the thread, as far as that is possible in time."""
@@ -427,7 +428,7 @@ async def open_ledger(
         redact=redact,
         clock=clock,
     )
-    await ledger._open(sync)  # noqa: SLF001  # made for this
+    await ledger._open()  # noqa: SLF001  # made for this
     try:
         yield ledger
     finally:
