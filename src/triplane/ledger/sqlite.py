@@ -136,11 +136,10 @@ class SqliteLedger:
 
     async def open(self, run_id: str) -> RunLog:
         """See `Ledger.open`."""
-        live = self._logs.get(run_id)
-        if live is not None:
+        if self.live(run_id) is not None:
             await trio.lowlevel.checkpoint()
-            return live
-        await self.look(partial(find_run, run_id=run_id))
+        else:
+            await self.look(partial(find_run, run_id=run_id))
         return StoredLog(self, run_id)
 
     async def run_ids(self) -> Sequence[str]:
@@ -171,6 +170,10 @@ class SqliteLedger:
         await self.ask(remove, "write")
 
     # What follows is for the logs and for upkeep.
+
+    def live(self, run_id: str) -> SqliteLog | None:
+        """The log of a run that is being driven here, until the file has all of it."""
+        return self._logs.get(run_id)
 
     def check_writable(self) -> None:
         """Raise if nothing can be appended now."""
@@ -335,8 +338,10 @@ class SqliteLedger:
                 self._claims[claim].note_lost(failure)
         for claim in outcome.over:
             log = self._claims.pop(claim, None)
-            if log is not None and self._logs.get(claim.run_id) is log:
-                del self._logs[claim.run_id]
+            if log is not None:
+                if self._logs.get(claim.run_id) is log:
+                    del self._logs[claim.run_id]
+                log.note_over()
         self._wake(outcome.tried)
         if outcome.is_last:
             self._over.set()
@@ -370,6 +375,8 @@ class SqliteLedger:
                 with suppress(sqlite3.Error):
                     connection.close()
         self._wake(self._enqueued)
+        while self._logs:
+            self._logs.popitem()[1].note_over()
 
     def _raise_if_unwritten(self) -> None:
         left = self._enqueued - self._written
