@@ -134,6 +134,7 @@ def test_a_run_is_exported(call) -> None:
 def test_runs_are_pruned(call) -> None:
     # Each has ended in 2023.
     assert "deleted 0 runs" in call("runs", "prune", "--older-than", "99999w")[1]
+    assert "deleted 0 runs" in call("runs", "prune", "--max-size", "9" * 400)[1]
     assert "deleted 2 runs" in call("runs", "prune", "--older-than", "30d")[1]
     assert "0 runs" in call("runs")[1]
 

@@ -297,8 +297,7 @@ async def _prune(
     path: Path, screen: Screen, older_than: float | None, max_size: float | None, *, json_wanted: bool
 ) -> int:
     async with _opened(path) as ledger:
-        most = None if max_size is None else int(max_size)
-        removed = await upkeep.prune(ledger, older_than=older_than, max_size=most)
+        removed = await upkeep.prune(ledger, older_than=older_than, max_size=max_size)
     if json_wanted:
         for run in removed:
             click.echo(screen.masked(orjson.dumps(attrs.asdict(run)).decode()))

@@ -119,7 +119,7 @@ async def repair(ledger: SqliteLedger) -> Sequence[Damage]:
 
 
 async def prune(
-    ledger: SqliteLedger, *, older_than: float | None = None, max_size: int | None = None
+    ledger: SqliteLedger, *, older_than: float | None = None, max_size: float | None = None
 ) -> Sequence[RunSummary]:
     """Delete runs that nobody drives: the oldest first. A checkpoint.
 
