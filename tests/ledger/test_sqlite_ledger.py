@@ -319,6 +319,17 @@ async def test_what_is_redacted_reaches_no_reader_and_no_file(path: Path) -> Non
     assert [InputAdded(({"content": "[removed]"},))] == read
 
 
+async def test_what_is_redacted_stays_of_its_class(path: Path) -> None:
+    """Anything else would make another state of the log than the run's."""
+    async with triplane.open_ledger(path, redact=lambda _: RunEnded("completed")) as ledger:
+        log = ledger.create("run_1")
+        with pytest.raises(ConfigError, match=r"given a RunStarted and returned a RunEnded"):
+            log.append(STARTED)
+        log.append(RunEnded("failed"))
+        await log.durable()
+        assert 1 == len(await log.read(-1))
+
+
 @pytest.mark.parametrize(
     "arguments", [{"sync": "maybe"}, {"busy_timeout": 0}, {"claim_seconds": float("nan")}]
 )

@@ -17,6 +17,7 @@ from .artifacts import FileArtifacts
 from .chain import seed
 from .following import Follower
 from .owner import generation, new_owner
+from .run_id import check_run_id
 from .sqlite_claims import remove_run, take_claim
 from .sqlite_file import Sync, check_path, open_reader
 from .sqlite_log import SqliteLog, StoredLog
@@ -102,8 +103,7 @@ class SqliteLedger:
     def create(self, run_id: str) -> SqliteLog:
         """See `Ledger.create`. A run of that id that another process has begun is met by `durable`."""
         self._check_open("write")
-        if not isinstance(run_id, str) or not run_id or not run_id.isprintable() or len(run_id) > 200:
-            raise ConfigError(f"a run's id is 1 to 200 printable characters, not {run_id!r:.100}")
+        check_run_id(run_id)
         if run_id in self._logs:
             raise ConfigError(f"this ledger already has a run {run_id!r}; every run needs an id of its own")
         return self._log(Claim(run_id, 1, self.clock(), seed(run_id)))
@@ -115,6 +115,7 @@ class SqliteLedger:
         was given back here is waited for until the file knows.
         """
         self._check_open("claim")
+        check_run_id(run_id)
         before = self._logs.get(run_id)
         if before is not None and before.is_released:
             await before.given_back()
@@ -136,6 +137,7 @@ class SqliteLedger:
 
     async def open(self, run_id: str) -> RunLog:
         """See `Ledger.open`."""
+        check_run_id(run_id)
         if self.live(run_id) is not None:
             await trio.lowlevel.checkpoint()
         else:
@@ -161,6 +163,7 @@ class SqliteLedger:
             ConfigError: There is no such run.
             LedgerFailed: Somebody has the claim to it, or the file could not be written.
         """
+        check_run_id(run_id)
 
         def remove(connection: sqlite3.Connection) -> None:
             remove_run(self.writer, connection, run_id)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, final
 
 import trio
 
-from triplane.core.errors import LedgerFailed
+from triplane.core.errors import ConfigError, LedgerFailed
 from triplane.core.records import Record
 
 from .chain import pack
@@ -17,7 +17,7 @@ from .sqlite_rows import find_run, read_run
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from triplane.core.records import Body
 
@@ -74,7 +74,7 @@ class SqliteLog:
             raise LedgerFailed(words, path=ledger.path, operation="write", reason="claim_lost")
         ledger.check_writable()
         at = ledger.clock()
-        kept = body if ledger.redact is None else ledger.redact(body)
+        kept = body if ledger.redact is None else _redacted(ledger.redact, body)
         # Its bytes are made here, so that what is written is what was appended, whatever becomes of the parts.
         packed = pack(at, encode(kept))
         record = Record(self._next, at, kept)
@@ -196,8 +196,19 @@ class StoredLog:
             await self._ledger.until(changed)
 
 
+def _redacted(redact: Callable[[Body], Body], body: Body) -> Body:
+    kept = redact(body)
+    if type(kept) is not type(body):
+        # The state that the log makes would be another one than the run's.
+        raise ConfigError(
+            f"redact= was given a {type(body).__name__} and returned a {type(kept).__name__}; what is written instead of a"
+            " record is of the same class: attrs.evolve(body, …), or the body itself"
+        )
+    return kept
+
+
 def _read(connection: sqlite3.Connection, path: str, *, run_id: str, after: int, limit: int) -> list[Record]:
-    return read_run(connection, path, run_id, after, limit)[1]
+    return read_run(connection, path, run_id, max(after, -1), limit)[1]
 
 
 def _count(connection: sqlite3.Connection, path: str, *, run_id: str) -> int:

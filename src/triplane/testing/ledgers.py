@@ -141,6 +141,7 @@ async def parts_of_a_log_can_be_read(open_store: OpenStore) -> None:
             for after in range(-1, len(appended) + 2):
                 for limit in (1, 3, 1_000):
                     assert appended[after + 1 : after + 1 + limit] == list(await log.read(after, limit))
+            assert appended == list(await log.read(-7))
 
 
 async def appending_never_waits_and_everything_else_is_a_checkpoint(open_store: OpenStore) -> None:
@@ -265,6 +266,11 @@ async def unknown_runs_are_refused(open_store: OpenStore) -> None:
             await _refusal(ConfigError, lambda: ledger.claim(run_id))
             await _refusal(ConfigError, lambda: anext(ledger.follow(run_id)))
             assert run_id not in await ledger.run_ids()
+            # What can be no id at all is no damage.
+            nonsense: tuple[Any, ...] = ("", "a\nb", "\ud800", "x" * 201, 7, ["x"])
+            for wrong in nonsense:
+                for method in (ledger.create, ledger.open, ledger.claim):
+                    await _refusal(ConfigError, partial(method, wrong))
 
 
 async def runs_are_listed_as_they_began_and_do_not_mix(open_store: OpenStore) -> None:
