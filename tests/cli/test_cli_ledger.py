@@ -134,6 +134,7 @@ def test_a_run_is_exported(call) -> None:
 def test_runs_are_pruned(call) -> None:
     # Each has ended in 2023.
     assert "deleted 0 runs" in call("runs", "prune", "--older-than", "99999w")[1]
+    assert "deleted 0 runs" in call("runs", "prune", "--max-size", "9" * 400)[1]
     assert "deleted 2 runs" in call("runs", "prune", "--older-than", "30d")[1]
     assert "0 runs" in call("runs")[1]
 
@@ -174,3 +175,32 @@ def test_looking_makes_no_file(tmp_path: Path, capfd) -> None:
     assert "there is no ledger" in capfd.readouterr().err
     assert [] == [*tmp_path.iterdir()]
     assert 2 == main(["runs"])
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["runs"],
+        ["runs", "--json"],
+        ["runs", "export", "odd"],
+        ["runs", "export", "odd", "--format", "atif"],
+        ["runs", "export", "odd", "--format", "input"],
+        ["replay", "odd", "--json"],
+    ],
+)
+def test_what_json_and_calendars_hardly_hold_is_shown(call, tmp_path: Path, arguments) -> None:
+    """A byte of a command line that is not Unicode, a whole number beyond 64 bits, a clock of another world."""
+
+    async def odd() -> None:
+        async with triplane.open_ledger(tmp_path / "runs.db", clock=lambda: 1e300) as ledger:
+            log = ledger.create("odd")
+            question = {"role": "user", "content": "\udcff", "n": 2**80}
+            log.append(RunStarted("odd", "agent \udcff", "model", "f", (question,)))
+            await log.durable()
+
+    trio.run(odd)
+    out, err = call(*arguments)
+
+    for line in [] if arguments == ["runs"] else [out] if "--format" in arguments else out.splitlines():
+        json.loads(line)
+    assert "Traceback" not in err

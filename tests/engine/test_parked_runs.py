@@ -234,6 +234,30 @@ async def test_parent_and_child_may_die_at_any_moment(autojump_clock) -> None:
     assert len([shop for shop in shops if not shop.done]) <= 1
 
 
+async def test_an_agent_that_is_a_tool_goes_on_as_what_it_is_now(bench, autojump_clock) -> None:
+    """It is what the tool does; what it had done, and what was approved, are not lost."""
+    shop = Shop()
+
+    def parent(instructions: str) -> triplane.Agent:
+        child = triplane.Agent("m", instructions, tools=shop.agent().tools, name="clerk")
+        return triplane.Agent("m", tools=[child.as_tool()])
+
+    async with bench() as b:
+        parked = await park(b.engine, parent("Be brief."), QUESTION.partition("\n")[0])
+        approve = [asked.call_id for asked in parked.approvals]
+        result = await b.engine.resume(parked.run_id, parent("Be kind."), approve=approve)
+        (child_id,) = [each for each in await b.engine.ledger.run_ids() if each != parked.run_id]
+        changes = [
+            record.body.changes
+            async for record in b.engine.ledger.follow(child_id)
+            if isinstance(record.body, triplane.RunResumed)
+        ]
+
+    assert "ok" == told(result)["clerk"][0]
+    assert ["pay 1"] == shop.done
+    assert ("the instructions changed",) == changes[0]
+
+
 async def test_a_call_of_an_agent_can_wait_too(bench, autojump_clock) -> None:
     child = triplane.Agent("m", name="clerk")
     parent = triplane.Agent("m", tools=[child.as_tool(needs_approval=True)])

@@ -246,6 +246,45 @@ async def test_a_commit_that_fails_and_is_there_all_the_same(
     assert [STARTED] * begun + [InputAdded(({"n": 1},)), RunEnded("completed")] == bodies
 
 
+async def test_a_file_that_is_moved_away_is_missed_and_written_once_it_is_back(path: Path) -> None:
+    elsewhere = path.with_name("elsewhere.db")
+    async with triplane.open_ledger(path) as ledger:
+        log = ledger.create("run_1")
+        log.append(STARTED)
+        await log.durable()
+        path.rename(elsewhere)
+        log.append(InputAdded(({"n": 1},)))
+        with pytest.raises(LedgerFailed, match="removed, renamed or replaced"):
+            await log.durable()
+        # Nor is another file begun in its place.
+        assert not path.exists()
+        elsewhere.rename(path)
+        log.append(RunEnded("completed"))
+        await log.durable()
+    async with triplane.open_ledger(path) as ledger:
+        assert [] == await upkeep.check(ledger)
+        bodies = [record.body for record in await (await ledger.open("run_1")).read(-1)]
+
+    assert [STARTED, InputAdded(({"n": 1},)), RunEnded("completed")] == bodies
+
+
+async def test_a_file_that_is_replaced_gets_nothing_of_what_was_in_the_one_before(path: Path) -> None:
+    other = path.with_name("other.db")
+    async with triplane.open_ledger(other):
+        pass
+    with pytest.raises(LedgerFailed, match="removed, renamed or replaced") as caught:
+        async with triplane.open_ledger(path) as ledger:
+            other.rename(path)
+            log = ledger.create("run_1")
+            log.append(STARTED)
+            with pytest.raises(LedgerFailed, match="removed, renamed or replaced"):
+                await log.durable()
+    async with triplane.open_ledger(path) as ledger:
+        assert () == await ledger.run_ids()
+
+    assert "io" == caught.value.reason
+
+
 async def test_a_log_that_is_written_leaves_memory(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sqlite_log, "_TAIL", 10_000)
     async with triplane.open_ledger(path) as ledger:
@@ -278,6 +317,17 @@ async def test_what_is_redacted_reaches_no_reader_and_no_file(path: Path) -> Non
 
     assert InputAdded(({"content": "canary-4711"},)) == given.body
     assert [InputAdded(({"content": "[removed]"},))] == read
+
+
+async def test_what_is_redacted_stays_of_its_class(path: Path) -> None:
+    """Anything else would make another state of the log than the run's."""
+    async with triplane.open_ledger(path, redact=lambda _: RunEnded("completed")) as ledger:
+        log = ledger.create("run_1")
+        with pytest.raises(ConfigError, match=r"given a RunStarted and returned a RunEnded"):
+            log.append(STARTED)
+        log.append(RunEnded("failed"))
+        await log.durable()
+        assert 1 == len(await log.read(-1))
 
 
 @pytest.mark.parametrize(
@@ -323,6 +373,30 @@ async def test_runs_are_pruned_by_age_and_size_and_never_while_they_run(path: Pa
         assert [] == await upkeep.check(ledger)
         with pytest.raises(LedgerFailed, match="driven"):
             await ledger.remove("run_0")
+
+
+async def test_what_an_unfinished_call_drives_stays_as_long_as_its_run(path: Path) -> None:
+    call = ToolStarted("call_1", "child", "{}", "idempotent", "k")
+    now = [1_000.0]
+    async with triplane.open_ledger(path, clock=lambda: now[0]) as ledger:
+        for run_id, bodies in (
+            (call.child_run_id, [RunParked(("call_9",))]),
+            ("run_of_call", [call, RunParked(("call_9",))]),
+            ("run_ended", [call, ToolFinished("call_1", "child", ToolOutcome("ok", ""))]),
+        ):
+            log = ledger.create(run_id)
+            for body in bodies:
+                log.append(body)
+            log.release()
+            await log.durable()
+            now[0] += 1
+        # The child is the oldest, and what made it is not old enough.
+        assert [] == await upkeep.prune(ledger, older_than=2.5)
+        now[0] += 1
+        assert ["run_of_call", call.child_run_id] == [
+            run.run_id for run in await upkeep.prune(ledger, older_than=2.5)
+        ]
+        assert ("run_ended",) == await ledger.run_ids()
 
 
 PARKED = (RunParked(("call_1", "call_2")), ApprovalGiven("call_1", approved=True), InputAdded(()))

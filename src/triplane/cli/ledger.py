@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 import click
-import orjson
 import trio
 from rich.table import Table
 from rich.text import Text
@@ -29,7 +28,7 @@ from triplane.cli.untrusted import named, one_line
 from triplane.core.records import FramesReceived
 from triplane.core.reducer import RunReducer
 from triplane.ledger import open_ledger, upkeep
-from triplane.ledger.export import as_atif, as_input, as_line, check_known
+from triplane.ledger.export import as_atif, as_input, as_json, as_line, check_known
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
@@ -244,7 +243,7 @@ async def _list(path: Path, screen: Screen, *, json_wanted: bool) -> int:
         found = await upkeep.summaries(ledger)
     if json_wanted:
         for run in found:
-            click.echo(screen.masked(orjson.dumps(attrs.asdict(run)).decode()))
+            click.echo(screen.masked(as_json(attrs.asdict(run)).decode()))
         return 0
     if found:
         screen.out.print(_table(found))
@@ -265,8 +264,8 @@ def _table(found: Sequence[RunSummary]) -> Table:
         table.add_column(name, justify="right", no_wrap=True)
     for run in found:
         table.add_row(
-            one_line(run.run_id, 60),
-            time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(run.began)),
+            one_line(run.run_id, 200),
+            _moment(run.began),
             one_line(run.agent, 60),
             one_line(run.model, 60),
             Text(run.status, style=_STYLES.get(run.status, "")),
@@ -276,6 +275,14 @@ def _table(found: Sequence[RunSummary]) -> Table:
             size(run.size),
         )
     return table
+
+
+def _moment(at: float) -> str:
+    try:
+        return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
+    except (OverflowError, ValueError, OSError):
+        # The clock of the ledger was beyond every calendar.
+        return f"{at:g}"
 
 
 async def _export(path: Path, words: str, form: str, screen: Screen) -> int:
@@ -288,8 +295,7 @@ async def _export(path: Path, words: str, form: str, screen: Screen) -> int:
             return 0
         records = [record async for batch in _records(ledger, run_id) for record in batch]
     made = as_atif(records) if form == "atif" else as_input(records)
-    option = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
-    await screen.write("out", orjson.dumps(made, option=option).decode())
+    await screen.write("out", as_json(made, indented=True).decode() + "\n")
     return 0
 
 
@@ -297,11 +303,10 @@ async def _prune(
     path: Path, screen: Screen, older_than: float | None, max_size: float | None, *, json_wanted: bool
 ) -> int:
     async with _opened(path) as ledger:
-        most = None if max_size is None else int(max_size)
-        removed = await upkeep.prune(ledger, older_than=older_than, max_size=most)
+        removed = await upkeep.prune(ledger, older_than=older_than, max_size=max_size)
     if json_wanted:
         for run in removed:
-            click.echo(screen.masked(orjson.dumps(attrs.asdict(run)).decode()))
+            click.echo(screen.masked(as_json(attrs.asdict(run)).decode()))
     screen.say(f"deleted {counted(len(removed), 'run')}, {size(sum(run.size for run in removed))} of records")
     return 0
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, final
 
 import attrs
-import orjson
 
 from triplane.cli.screen import Stream
 from triplane.cli.units import counted, seconds, size
@@ -27,6 +26,7 @@ from triplane.core.records import (
     UndecodableFrame,
     UnknownRecord,
 )
+from triplane.ledger.export import as_json
 from triplane.protocol import (
     ResponseOutputItemAdded,
     ResponseOutputTextDelta,
@@ -193,7 +193,7 @@ class JsonLines:
 
     def tell(self, event: RunEvent) -> Iterator[Said]:
         """The event's line."""
-        yield Said("out", orjson.dumps(event_as_json(event)).decode() + "\n")
+        yield Said("out", as_json(event_as_json(event)).decode() + "\n")
 
     def end(self, state: RunState) -> Iterator[Said]:  # noqa: ARG002  # the last event has said it
         """Nothing."""

@@ -10,6 +10,11 @@ from .entry import LogEntry
 from .outcome import EffectClass, ToolOutcome
 
 
+def child_run_id(idempotency_key: str) -> str:
+    """The id of the run that a call of an agent that is a tool drives: every attempt at the call goes on with it."""
+    return f"run_{idempotency_key}"
+
+
 @attrs.frozen(repr=False)
 class ToolQueued(LogEntry):
     """A call was taken up. It starts as soon as its tool's limits and the engine's let it.
@@ -44,6 +49,11 @@ class ToolStarted(LogEntry):
     arguments: str
     effect: EffectClass
     idempotency_key: str
+
+    @property
+    def child_run_id(self) -> str:
+        """The id of the run that the call drives, if its tool is an agent."""
+        return child_run_id(self.idempotency_key)
 
 
 @attrs.frozen(repr=False)

@@ -14,6 +14,7 @@ from triplane.core.errors import ApprovalRequired, ConfigError
 from triplane.core.identity import parts_of
 from triplane.core.options import AmbiguousSends, RunLimits, one_of
 from triplane.core.retry import has_server_effects
+from triplane.core.tool_records import child_run_id
 from triplane.core.transport import TransportSetting
 from triplane.net.endpoint import Endpoint, check_transport
 from triplane.protocol import ModelSettings, to_wire
@@ -191,8 +192,8 @@ class Agent:
 
         The tool has one parameter, ``question``, which becomes the input of the child's run.
         The parent lends its lane out while its tools run, so agents of agents need no more connections than one.
-        A parent that is resumed goes on with the child's run where its log ends: the run's id is that of the call, see
-        `ToolContext.idempotency_key`.
+        A parent that is resumed goes on with the child's run where its log ends, also if this agent sends something else by
+        now: the run's id is that of the call, see `ToolContext.idempotency_key`.
 
         Args:
             name: The tool's name, by default the agent's.
@@ -206,16 +207,20 @@ class Agent:
         """
 
         async def ask(question: str, context: ToolContext) -> str:
-            run_id = f"run_{context.idempotency_key}"
+            run_id = child_run_id(context.idempotency_key)
+            # What it sends is what this tool does, which may change under a run. Its own log says that it did.
+            engine = context.engine
             decisions: Sequence[ApprovalGiven] = ()
             while True:
                 try:
                     if decisions:
                         approve = [given.call_id for given in decisions if given.approved]
                         deny = {given.call_id: given.reason for given in decisions if not given.approved}
-                        state = await context.engine.resume(run_id, self, approve=approve, deny=deny)
+                        state = await engine.resume(
+                            run_id, self, allow_changes=True, approve=approve, deny=deny
+                        )
                     else:
-                        state = await context.engine.run(self, question, run_id=run_id)
+                        state = await engine.run(self, question, run_id=run_id, allow_changes=True)
                 except ApprovalRequired as parked:
                     decided = context.ask(parked.approvals)
                     if decided is None:

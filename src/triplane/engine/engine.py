@@ -110,7 +110,9 @@ class Engine:
         """What is known now. Also usable after the engine was left."""
         return EngineStatistics(self._pool.statistics(), self._runs_active, self._runs_finished)
 
-    async def run(self, agent: Agent, run_input: RunInput, *, run_id: str | None = None) -> RunState:
+    async def run(
+        self, agent: Agent, run_input: RunInput, *, run_id: str | None = None, allow_changes: bool = False
+    ) -> RunState:
         """Run an agent to its end, in the caller's task. A checkpoint.
 
         With a `run_id` of your own it is safe to call again, in this process or in a later one that has the same
@@ -125,6 +127,7 @@ class Engine:
             agent: Who answers.
             run_input: A user message as text, one input item, or several.
             run_id: The run's id, 1 to 200 printable characters. Default: a random one.
+            allow_changes: Of a run of that id that goes on, see `resume`.
 
         Raises:
             ConfigError: The input is not that; or the run of that id began with another input or another agent.
@@ -138,13 +141,13 @@ class Engine:
         run = (
             self._new_run(agent, items)
             if run_id is None
-            else await self._run_of(run_id, agent, items, waits=False)
+            else await self._run_of(run_id, agent, items, allow_changes=allow_changes, waits=False)
         )
         await run._drive()  # noqa: SLF001  # made for this
         return run.result
 
     def open_run(
-        self, agent: Agent, run_input: RunInput, *, run_id: str | None = None
+        self, agent: Agent, run_input: RunInput, *, run_id: str | None = None, allow_changes: bool = False
     ) -> AbstractAsyncContextManager[Run]:
         """Drive a run in the background of a block, to follow it; see `Run`, and `run` for its arguments.
 
@@ -158,9 +161,9 @@ class Engine:
         """
         self._check_open()
         items = as_items(run_input)
-        return (
-            driven(self._new_run(agent, items)) if run_id is None else self._open_run_of(run_id, agent, items)
-        )
+        if run_id is None:
+            return driven(self._new_run(agent, items))
+        return self._open_run_of(run_id, agent, items, allow_changes=allow_changes)
 
     async def resume(
         self,
@@ -350,17 +353,24 @@ class Engine:
         finally:
             bare._leave()  # noqa: SLF001  # made for this
 
-    async def _run_of(self, run_id: str, agent: Agent, items: tuple[Item, ...], *, waits: bool) -> Run:
+    async def _run_of(
+        self, run_id: str, agent: Agent, items: tuple[Item, ...], *, allow_changes: bool, waits: bool
+    ) -> Run:
         """The run of that id: begun, or taken up where its log ends."""
         self._check_agent(agent)
-        found = await take_up_or_begin(self._ledger, run_id, agent, self._options, items, waits=waits)
+        found = await take_up_or_begin(
+            self._ledger, run_id, agent, self._options, items, allow_changes=allow_changes, waits=waits
+        )
         if isinstance(found, Resumption):
             return self._taken_up(found, agent)
         return self._new_run(agent, items, log=found)
 
     @asynccontextmanager
-    async def _open_run_of(self, run_id: str, agent: Agent, items: tuple[Item, ...]) -> AsyncIterator[Run]:
-        async with driven(await self._run_of(run_id, agent, items, waits=True)) as run:
+    async def _open_run_of(
+        self, run_id: str, agent: Agent, items: tuple[Item, ...], *, allow_changes: bool
+    ) -> AsyncIterator[Run]:
+        run = await self._run_of(run_id, agent, items, allow_changes=allow_changes, waits=True)
+        async with driven(run):
             yield run
 
     def _new_run(

@@ -223,6 +223,7 @@ async def take_up_or_begin(
     options: EngineOptions,
     first_input: tuple[Item, ...],
     *,
+    allow_changes: bool,
     waits: bool,
 ) -> Resumption | ClaimedLog:
     """Claim a run and find out where it stands; of one that has not begun, get its empty log. A checkpoint.
@@ -248,7 +249,7 @@ async def take_up_or_begin(
                 " with that one by engine.resume(…)"
             )
         resumption = Resumption(log, reducer, last, agent, Decisions())
-        resumption.check(options, allow_changes=False, waits=waits)
+        resumption.check(options, allow_changes=allow_changes, waits=waits)
     except BaseException:
         log.release()
         raise

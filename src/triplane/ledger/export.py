@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 # Harbor's RFC 0001; the fields that are used here have been the same since 1.4.
 _ATIF = "ATIF-v1.6"
+_FIRST = datetime(1, 1, 1, tzinfo=UTC).timestamp()
+_LAST = datetime(9999, 12, 31, tzinfo=UTC).timestamp()
 
 
 def as_line(run_id: str, record: Record) -> bytes:
@@ -30,7 +33,17 @@ def as_line(run_id: str, record: Record) -> bytes:
     if isinstance(body, UnknownRecord):
         fields["data"] = body.data.decode("utf-8", "backslashreplace")
     line = {"run_id": run_id, "sequence": record.sequence, "at": record.at, "type": body.type, **fields}
-    return orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
+    return as_json(line) + b"\n"
+
+
+def as_json(value: object, *, indented: bool = False) -> bytes:
+    """Anything that records hold as JSON, without a line end: also what orjson cannot, as the ledger itself does it."""
+    try:
+        return orjson.dumps(value, option=orjson.OPT_INDENT_2 if indented else 0)
+    except TypeError:
+        # Whole numbers beyond 64 bits, and text that is not Unicode, such as a name of the system's.
+        separators = None if indented else (",", ":")
+        return json.dumps(value, indent=2 if indented else None, separators=separators).encode()
 
 
 def fold(records: Iterable[Record]) -> RunReducer:
@@ -174,4 +187,5 @@ def _text(content: object) -> str:
 
 
 def _time(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).isoformat().replace("+00:00", "Z")
+    # As the clock of the ledger gave it, which may be beyond every calendar.
+    return datetime.fromtimestamp(min(max(at, _FIRST), _LAST), UTC).isoformat().replace("+00:00", "Z")

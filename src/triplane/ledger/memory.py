@@ -13,6 +13,7 @@ from triplane.core.records import Record
 
 from .artifacts import FileArtifacts
 from .following import Follower
+from .run_id import check_run_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -58,7 +59,8 @@ class MemoryLog:
     async def read(self, after: int, limit: int = 1_000) -> Sequence[Record]:
         """See `RunLog.read`."""
         await trio.lowlevel.checkpoint()
-        return self._records[after + 1 : after + 1 + limit]
+        start = max(after + 1, 0)
+        return self._records[start : start + limit]
 
     async def wait(self, after: int) -> None:
         """See `RunLog.wait`."""
@@ -150,6 +152,7 @@ class MemoryLedger:
 
     def create(self, run_id: str) -> ClaimedMemoryLog:
         """See `Ledger.create`."""
+        check_run_id(run_id)
         if run_id in self._logs:
             raise ConfigError(f"this ledger already has a run {run_id!r}; every run needs an id of its own")
         log = self._logs[run_id] = MemoryLog(run_id, self._clock)
@@ -168,6 +171,7 @@ class MemoryLedger:
 
     async def open(self, run_id: str) -> MemoryLog:
         """See `Ledger.open`."""
+        check_run_id(run_id)
         await trio.lowlevel.checkpoint()
         try:
             return self._logs[run_id]

@@ -17,8 +17,9 @@ from .artifacts import FileArtifacts
 from .chain import seed
 from .following import Follower
 from .owner import generation, new_owner
+from .run_id import check_run_id
 from .sqlite_claims import remove_run, take_claim
-from .sqlite_file import Sync, check_path, open_file, open_reader
+from .sqlite_file import Sync, check_path, open_reader
 from .sqlite_log import SqliteLog, StoredLog
 from .sqlite_rows import all_runs, find_run
 from .sqlite_trouble import trouble
@@ -102,8 +103,7 @@ class SqliteLedger:
     def create(self, run_id: str) -> SqliteLog:
         """See `Ledger.create`. A run of that id that another process has begun is met by `durable`."""
         self._check_open("write")
-        if not isinstance(run_id, str) or not run_id or not run_id.isprintable() or len(run_id) > 200:
-            raise ConfigError(f"a run's id is 1 to 200 printable characters, not {run_id!r:.100}")
+        check_run_id(run_id)
         if run_id in self._logs:
             raise ConfigError(f"this ledger already has a run {run_id!r}; every run needs an id of its own")
         return self._log(Claim(run_id, 1, self.clock(), seed(run_id)))
@@ -115,6 +115,7 @@ class SqliteLedger:
         was given back here is waited for until the file knows.
         """
         self._check_open("claim")
+        check_run_id(run_id)
         before = self._logs.get(run_id)
         if before is not None and before.is_released:
             await before.given_back()
@@ -136,11 +137,11 @@ class SqliteLedger:
 
     async def open(self, run_id: str) -> RunLog:
         """See `Ledger.open`."""
-        live = self._logs.get(run_id)
-        if live is not None:
+        check_run_id(run_id)
+        if self.live(run_id) is not None:
             await trio.lowlevel.checkpoint()
-            return live
-        await self.look(partial(find_run, run_id=run_id))
+        else:
+            await self.look(partial(find_run, run_id=run_id))
         return StoredLog(self, run_id)
 
     async def run_ids(self) -> Sequence[str]:
@@ -162,6 +163,7 @@ class SqliteLedger:
             ConfigError: There is no such run.
             LedgerFailed: Somebody has the claim to it, or the file could not be written.
         """
+        check_run_id(run_id)
 
         def remove(connection: sqlite3.Connection) -> None:
             remove_run(self.writer, connection, run_id)
@@ -171,6 +173,10 @@ class SqliteLedger:
         await self.ask(remove, "write")
 
     # What follows is for the logs and for upkeep.
+
+    def live(self, run_id: str) -> SqliteLog | None:
+        """The log of a run that is being driven here, until the file has all of it."""
+        return self._logs.get(run_id)
 
     def check_writable(self) -> None:
         """Raise if nothing can be appended now."""
@@ -325,7 +331,8 @@ class SqliteLedger:
         """Take note of what the writing thread has done. Called in Trio's thread."""
         self._written = outcome.written
         self._tried = outcome.tried
-        self._failure = outcome.failure
+        if not outcome.is_last:
+            self._failure = outcome.failure
         for claim, records in outcome.records.items():
             if claim in self._claims:
                 self._claims[claim].note_written(records)
@@ -334,8 +341,10 @@ class SqliteLedger:
                 self._claims[claim].note_lost(failure)
         for claim in outcome.over:
             log = self._claims.pop(claim, None)
-            if log is not None and self._logs.get(claim.run_id) is log:
-                del self._logs[claim.run_id]
+            if log is not None:
+                if self._logs.get(claim.run_id) is log:
+                    del self._logs[claim.run_id]
+                log.note_over()
         self._wake(outcome.tried)
         if outcome.is_last:
             self._over.set()
@@ -352,9 +361,9 @@ class SqliteLedger:
             else:
                 self._waiting.append((ticket, settled))
 
-    async def _open(self, sync: Sync) -> None:
-        connection = await trio.to_thread.run_sync(open_file, self.path, sync, self._busy_timeout)
-        self.writer.start(connection)
+    async def _open(self) -> None:
+        await trio.to_thread.run_sync(self.writer.open)
+        self.writer.start()
 
     async def _close(self) -> None:
         """Write what is left, give the claims back and end the thread, as far as that is possible in time."""
@@ -369,6 +378,8 @@ class SqliteLedger:
                 with suppress(sqlite3.Error):
                     connection.close()
         self._wake(self._enqueued)
+        while self._logs:
+            self._logs.popitem()[1].note_over()
 
     def _raise_if_unwritten(self) -> None:
         left = self._enqueued - self._written
@@ -427,7 +438,7 @@ async def open_ledger(
         redact=redact,
         clock=clock,
     )
-    await ledger._open(sync)  # noqa: SLF001  # made for this
+    await ledger._open()  # noqa: SLF001  # made for this
     try:
         yield ledger
     finally:

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from triplane.core.errors import ConfigError, LedgerCorrupt
+from triplane.core.errors import ConfigError, LedgerCorrupt, LedgerFailed
 
 from .sqlite_formats import FORMAT, bring_up_to_date, check_format, make_tables
 from .sqlite_rows import value_of
@@ -76,6 +76,36 @@ def open_file(path: str, sync: Sync, busy_timeout: float) -> sqlite3.Connection:
             connection.close()
             raise
     return connection
+
+
+def identity_of(path: str) -> tuple[int, int]:
+    """Which file is at a path.
+
+    Raises:
+        OSError: None is.
+    """
+    there = os.lstat(path)
+    return there.st_dev, there.st_ino
+
+
+def check_identity(path: str, identity: tuple[int, int]) -> None:
+    """Check that a path still leads to the file that was opened there: SQLite would go on writing to one that has no name.
+
+    Raises:
+        LedgerFailed: It does not.
+    """
+    try:
+        if identity_of(path) == identity:
+            return
+    except OSError:
+        pass
+    raise LedgerFailed(
+        f"the file of the ledger {path!r} was removed, renamed or replaced while it was open; what is written there now"
+        " would be lost. Put it back, or leave the ledger and open it again",
+        path=path,
+        operation="write",
+        reason="io",
+    )
 
 
 def open_reader(path: str, busy_timeout: float) -> sqlite3.Connection:

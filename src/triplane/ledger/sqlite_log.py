@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, final
 
 import trio
 
-from triplane.core.errors import LedgerFailed
+from triplane.core.errors import ConfigError, LedgerFailed
 from triplane.core.records import Record
 
 from .chain import pack
@@ -17,7 +17,7 @@ from .sqlite_rows import find_run, read_run
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from triplane.core.records import Body
 
@@ -43,6 +43,7 @@ class SqliteLog:
         self._bytes = 0
         self._ticket = 0
         self._released = False
+        self._is_over = False
         self._failure: LedgerFailed | None = None
         self._grown = trio.Event()
         self._waiting = 0
@@ -73,7 +74,7 @@ class SqliteLog:
             raise LedgerFailed(words, path=ledger.path, operation="write", reason="claim_lost")
         ledger.check_writable()
         at = ledger.clock()
-        kept = body if ledger.redact is None else ledger.redact(body)
+        kept = body if ledger.redact is None else _redacted(ledger.redact, body)
         # Its bytes are made here, so that what is written is what was appended, whatever becomes of the parts.
         packed = pack(at, encode(kept))
         record = Record(self._next, at, kept)
@@ -121,13 +122,19 @@ class SqliteLog:
 
     async def wait(self, after: int) -> None:
         """See `RunLog.wait`."""
+        while not await self.wait_while_live(after):
+            await trio.sleep_forever()
+
+    async def wait_while_live(self, after: int) -> bool:
+        """Wait as `wait` does, but not after the end of the claim. Returns whether there is such a record. A checkpoint."""
         await trio.lowlevel.checkpoint()
         self._waiting += 1
         try:
-            while self._next <= after + 1:
+            while self._next <= after + 1 and not self._is_over:
                 await self._grown.wait()
         finally:
             self._waiting -= 1
+        return self._next > after + 1
 
     def note_written(self, records: int) -> None:
         """So many records are in the file: keep no more of them than readers will soon want."""
@@ -139,6 +146,11 @@ class SqliteLog:
             self._first += 1
         del self._tail[: self._first - first]
 
+    def note_over(self) -> None:
+        """The claim is over: what comes from now on is in the file, and not here."""
+        self._is_over = True
+        self._grown.set()
+
     def note_lost(self, failure: LedgerFailed) -> None:
         """Nothing that is appended will be written any more."""
         self._failure = failure
@@ -146,7 +158,10 @@ class SqliteLog:
 
 @final
 class StoredLog:
-    """A log for reading, whoever appends to it."""
+    """A log for reading, whoever appends to it: one engine after the other, here or elsewhere.
+
+    What is appended here is read from memory, before the file has it.
+    """
 
     def __init__(self, ledger: SqliteLedger, run_id: str) -> None:
         self._ledger = ledger
@@ -162,19 +177,38 @@ class StoredLog:
 
     async def read(self, after: int, limit: int = 1_000) -> Sequence[Record]:
         """See `RunLog.read`."""
+        live = self._ledger.live(self._run_id)
+        if live is not None:
+            return await live.read(after, limit)
         return await self._ledger.look(partial(_read, run_id=self._run_id, after=after, limit=limit))
 
     async def wait(self, after: int) -> None:
         """See `RunLog.wait`. Looks at the file 20 times a second, together with all others who wait."""
         while True:
+            live = self._ledger.live(self._run_id)
+            if live is not None:
+                if await live.wait_while_live(after):
+                    return
+                continue
             changed = self._ledger.changed
             if await self._ledger.look(partial(_count, run_id=self._run_id)) > after + 1:
                 return
             await self._ledger.until(changed)
 
 
+def _redacted(redact: Callable[[Body], Body], body: Body) -> Body:
+    kept = redact(body)
+    if type(kept) is not type(body):
+        # The state that the log makes would be another one than the run's.
+        raise ConfigError(
+            f"redact= was given a {type(body).__name__} and returned a {type(kept).__name__}; what is written instead of a"
+            " record is of the same class: attrs.evolve(body, …), or the body itself"
+        )
+    return kept
+
+
 def _read(connection: sqlite3.Connection, path: str, *, run_id: str, after: int, limit: int) -> list[Record]:
-    return read_run(connection, path, run_id, after, limit)[1]
+    return read_run(connection, path, run_id, max(after, -1), limit)[1]
 
 
 def _count(connection: sqlite3.Connection, path: str, *, run_id: str) -> int:

@@ -25,7 +25,7 @@ import trio
 from triplane.core.errors import LedgerFailed, TriplaneError
 
 from .chain import Chunk, chunks_of
-from .sqlite_file import open_file
+from .sqlite_file import check_identity, identity_of, open_file
 from .sqlite_trouble import transaction, trouble
 
 if TYPE_CHECKING:
@@ -155,11 +155,21 @@ class Writer:
         # Claims are fresh when they are taken; the first to be renewed are a third of their time old.
         self._renewed = time.monotonic()
         self._connection: sqlite3.Connection | None = None
+        self._identity: tuple[int, int] | None = None
         self._thread = threading.Thread(target=self._work, name=f"ledger {path}", daemon=True)
 
-    def start(self, connection: sqlite3.Connection) -> None:
-        """Start the thread, which takes the connection over."""
-        self._connection = connection
+    def open(self) -> None:
+        """Open the file. Called in any thread, before `start`.
+
+        Raises:
+            LedgerCorrupt, LedgerFailed: It cannot be opened.
+        """
+        self._connection = open_file(self.path, self._sync, self._busy_timeout)
+        with trouble(self.path, "open"):
+            self._identity = identity_of(self.path)
+
+    def start(self) -> None:
+        """Start the thread."""
         self._thread.start()
 
     def ring(self, order: Order) -> None:
@@ -190,8 +200,10 @@ class Writer:
         """The connection, opened anew if it was given up. Called in the thread.
 
         Raises:
-            LedgerCorrupt, LedgerFailed: It cannot be opened.
+            LedgerCorrupt, LedgerFailed: It cannot be opened, or another file is there.
         """
+        if self._identity is not None:
+            check_identity(self.path, self._identity)
         if self._connection is None:
             self._connection = open_file(self.path, self._sync, self._busy_timeout)
         return self._connection

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter, deque
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -11,7 +12,15 @@ from typing import TYPE_CHECKING, Literal
 import attrs
 
 from triplane.core.errors import ConfigError, LedgerCorrupt, LedgerFailed
-from triplane.core.records import ApprovalGiven, EndStatus, RunEnded, RunParked, RunStarted
+from triplane.core.records import (
+    ApprovalGiven,
+    EndStatus,
+    RunEnded,
+    RunParked,
+    RunStarted,
+    ToolFinished,
+    ToolStarted,
+)
 
 from .chain import BrokenChainError, follows, packed_of, seed, unpack
 from .sqlite_file import give_space_back
@@ -110,9 +119,12 @@ async def repair(ledger: SqliteLedger) -> Sequence[Damage]:
 
 
 async def prune(
-    ledger: SqliteLedger, *, older_than: float | None = None, max_size: int | None = None
+    ledger: SqliteLedger, *, older_than: float | None = None, max_size: float | None = None
 ) -> Sequence[RunSummary]:
     """Delete runs that nobody drives: the oldest first. A checkpoint.
+
+    What a call drives that has no outcome yet, since its tool is an agent, is part of the run that made the call, and
+    stays as long as that one does: without its log the call would begin anew, and do again what it did.
 
     Args:
         ledger: The ledger.
@@ -125,23 +137,32 @@ async def prune(
     Raises:
         LedgerFailed: The file could not be written.
     """
-    runs = sorted(await summaries(ledger), key=lambda run: run.updated)
+    runs, children = await ledger.look(partial(_families, now=ledger.clock()))
+    left = deque(sorted(runs, key=lambda run: run.updated))
+    needed = Counter(child for of_run in children.values() for child in of_run)
     total = sum(run.size for run in runs)
-    removed = []
-    for run in runs:
-        too_old = older_than is not None and ledger.clock() - run.updated > older_than
-        too_much = max_size is not None and total > max_size
-        if run.status == "running" or not (too_old or too_much):
-            continue
-        with suppress(ConfigError):  # somebody else was faster
-            try:
-                await ledger.remove(run.run_id)
-            except LedgerFailed as failure:
-                if failure.reason == "claimed":
-                    continue
-                raise
-            total -= run.size
-            removed.append(run)
+    removed: list[RunSummary] = []
+    before = -1
+    # Once a run is gone, so may be what it needed.
+    while before != len(removed):
+        before = len(removed)
+        for _ in range(len(left)):
+            run = left.popleft()
+            left.append(run)
+            too_old = older_than is not None and ledger.clock() - run.updated > older_than
+            too_much = max_size is not None and total > max_size
+            if run.status == "running" or needed[run.run_id] or not (too_old or too_much):
+                continue
+            with suppress(ConfigError):  # somebody else was faster
+                try:
+                    await ledger.remove(run.run_id)
+                except LedgerFailed as failure:
+                    if failure.reason == "claimed":
+                        continue
+                    raise
+                total -= run.size
+                removed.append(left.pop())
+                needed.subtract(children[run.run_id])
     if removed:
         await ledger.ask(give_space_back, "write")
     return removed
@@ -150,6 +171,30 @@ async def prune(
 def _summaries(connection: sqlite3.Connection, path: str, *, now: float) -> list[RunSummary]:
     with transaction(connection, "DEFERRED"):
         return [_summary(connection, run, now) for run in all_runs(connection, path)]
+
+
+def _families(
+    connection: sqlite3.Connection, path: str, *, now: float
+) -> tuple[list[RunSummary], dict[str, set[str]]]:
+    """The runs of one moment, and for each the ids of those that its calls without an outcome drive."""
+    with transaction(connection, "DEFERRED"):
+        rows = all_runs(connection, path)
+        found = [_summary(connection, run, now) for run in rows]
+        return found, {run.run_id: _children(connection, run) for run in rows}
+
+
+def _children(connection: sqlite3.Connection, run: RunRow) -> set[str]:
+    unfinished: dict[str, str] = {}
+    with suppress(BrokenChainError, TypeError):
+        for chunk in _chunks(connection, run):
+            for entry in unpack(chunk):
+                if entry.encoded.kind in ("tool_started", "tool_finished"):
+                    body = entry.decoded().body
+                    if isinstance(body, ToolStarted):
+                        unfinished[body.call_id] = body.child_run_id
+                    elif isinstance(body, ToolFinished):
+                        unfinished.pop(body.call_id, None)
+    return set(unfinished.values())
 
 
 def _summary(connection: sqlite3.Connection, run: RunRow, now: float) -> RunSummary:

@@ -44,7 +44,7 @@ from triplane.core.reducer import RunReducer
 from triplane.core.store import Ledger
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import AsyncIterator, Iterator, Sequence
 
     from triplane.core.records import Body, Record
     from triplane.core.store import ClaimedLog
@@ -142,6 +142,7 @@ async def parts_of_a_log_can_be_read(open_store: OpenStore) -> None:
             for after in range(-1, len(appended) + 2):
                 for limit in (1, 3, 1_000):
                     assert appended[after + 1 : after + 1 + limit] == list(await log.read(after, limit))
+            assert appended == list(await log.read(-7))
 
 
 async def appending_never_waits_and_everything_else_is_a_checkpoint(open_store: OpenStore) -> None:
@@ -266,6 +267,11 @@ async def unknown_runs_are_refused(open_store: OpenStore) -> None:
             await _refusal(ConfigError, lambda: ledger.claim(run_id))
             await _refusal(ConfigError, lambda: anext(ledger.follow(run_id)))
             assert run_id not in await ledger.run_ids()
+            # What can be no id at all is no damage.
+            nonsense: tuple[Any, ...] = ("", "a\nb", "\ud800", "x" * 201, 7, ["x"])
+            for wrong in nonsense:
+                for method in (ledger.create, ledger.open, ledger.claim):
+                    await _refusal(ConfigError, partial(method, wrong))
 
 
 async def runs_are_listed_as_they_began_and_do_not_mix(open_store: OpenStore) -> None:
@@ -357,6 +363,34 @@ async def a_run_is_followed_from_any_place_to_its_end(open_store: OpenStore) -> 
             assert SAMPLE[1] == (await anext(follower)).body
 
 
+async def a_run_that_goes_on_is_followed_whoever_appends_to_it(open_store: OpenStore) -> None:
+    """Viewers who were there before it was left, as a run is that waits for a person."""
+    run_id = _new_id()
+    with _patience():
+        async with open_store() as ledger, open_store() as other:
+            log = ledger.create(run_id)
+            log.append(SAMPLE[0])
+            await log.durable()
+            followers = [store.follow(run_id) for store in (ledger, other)]
+            for follower in followers:
+                assert SAMPLE[0] == (await anext(follower)).body
+
+            async def expect(follower: AsyncIterator[Record], body: Body) -> None:
+                assert body == (await anext(follower)).body
+
+            for store, body in ((ledger, SAMPLE[1]), (other, SAMPLE[2]), (ledger, SAMPLE[3])):
+                async with trio.open_nursery() as nursery:
+                    for follower in followers:
+                        nursery.start_soon(expect, follower, body)
+                    # They wait by now.
+                    await trio.testing.wait_all_tasks_blocked()
+                    log.release()
+                    await log.durable()
+                    log = await store.claim(run_id)
+                    log.append(body)
+                    await log.durable()
+
+
 async def folding_what_is_read_gives_the_state_of_the_run(open_store: OpenStore) -> None:
     """At every prefix."""
     run_id = _new_id()
@@ -384,5 +418,6 @@ LEDGER_CHECKS: tuple[Callable[[OpenStore], Any], ...] = (
     runs_are_listed_as_they_began_and_do_not_mix,
     one_at_a_time_has_the_claim,
     a_run_is_followed_from_any_place_to_its_end,
+    a_run_that_goes_on_is_followed_whoever_appends_to_it,
     folding_what_is_read_gives_the_state_of_the_run,
 )

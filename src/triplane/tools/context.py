@@ -29,7 +29,9 @@ _logger = logging.getLogger("triplane.tools")
 class AgentRunner(Protocol):
     """Whatever can run an agent: in a program, the engine that runs the calling tool."""
 
-    async def run(self, agent: Any, run_input: Any, /, *, run_id: str | None = None) -> Any:
+    async def run(
+        self, agent: Any, run_input: Any, /, *, run_id: str | None = None, allow_changes: bool = False
+    ) -> Any:
         """Run `agent` on `run_input` to its end and return the result; go on with the run of that id if there is one."""
         ...
 
@@ -39,6 +41,7 @@ class AgentRunner(Protocol):
         agent: Any,
         /,
         *,
+        allow_changes: bool = False,
         approve: Iterable[str] = (),
         deny: Mapping[str, str] | Iterable[str] = (),
     ) -> Any:
