@@ -8,7 +8,7 @@ import re
 import ssl
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any, Literal, get_args
-from urllib.parse import urljoin, urlsplit, urlunsplit
+from urllib.parse import quote, urljoin, urlsplit, urlunsplit
 
 import attrs
 
@@ -33,6 +33,8 @@ _HEADER_VALUE = re.compile(r"(?:[\x21-\x7e](?:[\t\x20-\x7e]*[\x21-\x7e])?)?\Z")
 # These belong to the WebSocket handshake or to the credentials; a second copy would be a way to smuggle.
 # Shorter values of headers are words, and a text would be unreadable without them.
 _SHORTEST_SECRET = 8
+# What stays as it is in a request's target: printable ASCII, save blanks.
+_IN_TARGETS = "".join(map(chr, range(0x21, 0x7F)))
 _OWN_HEADERS = {"host", "authorization", "connection", "upgrade", "content-length", "transfer-encoding"}
 
 
@@ -40,7 +42,8 @@ def _websocket_url(url: str) -> str:
     """The WebSocket URL for a base URL or a WebSocket URL.
 
     ``https`` becomes ``wss`` and ``http`` becomes ``ws``; ``/responses`` is appended unless the path ends with it; a
-    query string is kept. This is how openai-python 3.52.0 derives it.
+    query string is kept. This is how openai-python 3.52.0 derives it. What is not ASCII is written as HTTP has to have
+    it: in percents, a host's name in its ``xn--`` form.
     """
     if not isinstance(url, str):
         raise ConfigError(f"an endpoint's URL must be text, not {type(url).__name__}")
@@ -70,7 +73,22 @@ def _websocket_url(url: str) -> str:
     path = parts.path.rstrip("/")
     if not path.endswith("/responses"):
         path += "/responses"
-    return urlunsplit((scheme, parts.netloc, path, parts.query, ""))
+    return urlunsplit((scheme, _ascii_authority(parts.netloc), _ascii(path), _ascii(parts.query), ""))
+
+
+def _ascii(text: str, encoding: str = "utf-8") -> str:
+    """Text as it can stand in the target of a request."""
+    return quote(text, safe=_IN_TARGETS, encoding=encoding, errors="replace")
+
+
+def _ascii_authority(authority: str) -> str:
+    if authority.isascii():
+        return authority
+    host, colon, port = authority.partition(":")
+    try:
+        return f"{host.encode('idna').decode()}{colon}{port.encode('ascii').decode()}"
+    except UnicodeError:
+        raise ConfigError("the host in the endpoint's URL cannot be a name; give its xn-- form") from None
 
 
 def _check_key(_instance: object, _attribute: attrs.Attribute[Any], value: object) -> None:
@@ -281,6 +299,8 @@ class Endpoint:
         Args:
             location: The value of a ``Location`` header, relative or not.
         """
+        # Header values are bytes, and come as Latin-1. Whatever they are, what is sent must be the target of a request.
+        location = _ascii(location, "latin-1")
         try:
             target = urlsplit(urljoin(self.url.replace("ws", "http", 1), location))
             port = target.port

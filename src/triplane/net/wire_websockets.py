@@ -134,7 +134,8 @@ class WebsocketsWire(Wire):
         url, answer = self._endpoint.url, self._answer
         if answer is not None and answer.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
             headers = [
-                (name.encode(), value.encode("ascii", "replace"))
+                # What is not ASCII comes as surrogates, which hold its bytes.
+                (name.encode(), value.encode("utf-8", "surrogateescape"))
                 for name, value in answer.headers.raw_items()
             ]
             return refused(url, answer.status_code, headers, bytes(answer.body))
