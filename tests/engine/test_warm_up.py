@@ -76,6 +76,15 @@ async def test_a_wrong_number_of_lanes_is_refused(bench, autojump_clock, lanes) 
             await b.engine.warm_up(AGENT, lanes=lanes)
 
 
+async def test_what_is_no_agent_is_refused(bench, autojump_clock) -> None:
+    async with bench() as b:
+        with pytest.raises(triplane.ConfigError, match="what runs is an Agent"):
+            await b.engine.warm_up("m")
+    with pytest.raises(triplane.ConfigError, match="warm= takes a list of agents"):
+        async with triplane.open_engine(triplane.Endpoint("ws://memory/v1"), warm=AGENT):
+            pass
+
+
 async def test_a_dead_endpoint_is_told(bench, autojump_clock) -> None:
     from triplane.server import RefuseUpgrade
 

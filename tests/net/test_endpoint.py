@@ -68,11 +68,28 @@ def test_a_wrong_key_is_refused_and_not_repeated(key) -> None:
 
 
 @pytest.mark.parametrize(
-    "headers", [{"Authorization": "x"}, {"host": "x"}, {"a b": "x"}, {"X": "a\nb"}, {"X": "ü"}, {"": "x"}]
+    "headers",
+    [
+        {"Authorization": "x"},
+        {"host": "x"},
+        {"a b": "x"},
+        {"X": "a\nb"},
+        {"X": "ü"},
+        {"": "x"},
+        None,
+        5,
+        ["x"],
+    ],
 )
 def test_a_wrong_header_is_refused(headers) -> None:
     with pytest.raises(ConfigError, match="header"):
         Endpoint("ws://host/v1", headers=headers)
+
+
+@pytest.mark.parametrize("age", [0, -1, float("nan"), 10**400, True, "60"])
+def test_an_age_that_no_connection_can_reach_is_refused(age) -> None:
+    with pytest.raises(ConfigError, match="max_age must be"):
+        Endpoint("ws://host/v1", max_age=age)
 
 
 def test_nothing_secret_is_shown() -> None:

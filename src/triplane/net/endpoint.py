@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import math
 import os
 import re
 import ssl
+import sys
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from typing import Any, Literal, get_args
-from urllib.parse import quote, urljoin, urlsplit, urlunsplit
+from typing import Any, Literal, cast, get_args
+from urllib.parse import urljoin, urlsplit
 
 import attrs
 
@@ -17,6 +19,7 @@ from triplane.core.transport import Transport, TransportSetting
 from triplane.protocol.redaction import MASK
 
 from .proxy import Proxy
+from .websocket_url import in_ascii, websocket_url
 from .wire import WireName, require_library
 
 Compression = Literal["deflate"]
@@ -33,62 +36,7 @@ _HEADER_VALUE = re.compile(r"(?:[\x21-\x7e](?:[\t\x20-\x7e]*[\x21-\x7e])?)?\Z")
 # These belong to the WebSocket handshake or to the credentials; a second copy would be a way to smuggle.
 # Shorter values of headers are words, and a text would be unreadable without them.
 _SHORTEST_SECRET = 8
-# What stays as it is in a request's target: printable ASCII, save blanks.
-_IN_TARGETS = "".join(map(chr, range(0x21, 0x7F)))
 _OWN_HEADERS = {"host", "authorization", "connection", "upgrade", "content-length", "transfer-encoding"}
-
-
-def _websocket_url(url: str) -> str:
-    """The WebSocket URL for a base URL or a WebSocket URL.
-
-    ``https`` becomes ``wss`` and ``http`` becomes ``ws``; ``/responses`` is appended unless the path ends with it; a
-    query string is kept. This is how openai-python 3.52.0 derives it. What is not ASCII is written as HTTP has to have
-    it: in percents, a host's name in its ``xn--`` form.
-    """
-    if not isinstance(url, str):
-        raise ConfigError(f"an endpoint's URL must be text, not {type(url).__name__}")
-    if not url.isprintable() or " " in url:
-        raise ConfigError("an endpoint's URL must be without spaces and control characters")
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        # The standard library's words repeat the URL, and a key may have been pasted into it.
-        raise ConfigError("the endpoint's URL cannot be read; its port is a number from 1 to 65535") from None
-    scheme = {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}.get(parts.scheme)
-    if scheme is None:
-        raise ConfigError(
-            "an endpoint's URL begins with wss://, ws://, https:// or http://, as in"
-            " wss://api.openai.com/v1/responses; "
-            + (
-                f"{parts.scheme}: is none of these"
-                if parts.scheme
-                else "what was given begins with none of these"
-            )
-        )
-    if parts.username is not None or parts.password is not None:
-        raise ConfigError("an endpoint's URL must not hold credentials; pass api_key= instead")
-    if not parts.hostname or port == 0:
-        raise ConfigError("an endpoint's URL needs a host and a port other than 0")
-    path = parts.path.rstrip("/")
-    if not path.endswith("/responses"):
-        path += "/responses"
-    return urlunsplit((scheme, _ascii_authority(parts.netloc), _ascii(path), _ascii(parts.query), ""))
-
-
-def _ascii(text: str, encoding: str = "utf-8") -> str:
-    """Text as it can stand in the target of a request."""
-    return quote(text, safe=_IN_TARGETS, encoding=encoding, errors="replace")
-
-
-def _ascii_authority(authority: str) -> str:
-    if authority.isascii():
-        return authority
-    host, colon, port = authority.partition(":")
-    try:
-        return f"{host.encode('idna').decode()}{colon}{port.encode('ascii').decode()}"
-    except UnicodeError:
-        raise ConfigError("the host in the endpoint's URL cannot be a name; give its xn-- form") from None
 
 
 def _check_key(_instance: object, _attribute: attrs.Attribute[Any], value: object) -> None:
@@ -125,7 +73,11 @@ def _check_context(_instance: object, _attribute: attrs.Attribute[Any], value: o
 
 
 def _check_age(_instance: object, _attribute: attrs.Attribute[Any], value: object) -> None:
-    if value is not None and (not isinstance(value, int | float) or isinstance(value, bool) or not value > 0):
+    if value is None:
+        return
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    # A whole number can be larger than any float.
+    if not is_number or not (0 < cast("float", value) <= sys.float_info.max or value == math.inf):
         raise ConfigError("max_age must be a number of seconds above 0, or None for connections of any age")
 
 
@@ -174,7 +126,12 @@ def check_transport(_instance: object, attribute: attrs.Attribute[Any], value: o
 
 
 def _as_headers(headers: Mapping[str, str]) -> _Headers:
-    return headers if isinstance(headers, _Headers) else _Headers(dict(headers))
+    if isinstance(headers, _Headers):
+        return headers
+    try:
+        return _Headers(dict(headers))
+    except (TypeError, ValueError):
+        raise ConfigError("headers= takes a mapping of names to text") from None
 
 
 class _Headers(Mapping[str, str]):
@@ -241,7 +198,7 @@ class Endpoint:
         ConfigError: A value cannot work, or needs an extra. The message never repeats the key.
     """
 
-    url: str = attrs.field(converter=_websocket_url)
+    url: str = attrs.field(converter=websocket_url)
     api_key: str | None = attrs.field(default=None, repr=False, kw_only=True, validator=_check_key)
     refresh_key: Callable[[], Awaitable[str]] | None = attrs.field(
         default=None, repr=False, kw_only=True, validator=_check_hook
@@ -300,7 +257,7 @@ class Endpoint:
             location: The value of a ``Location`` header, relative or not.
         """
         # Header values are bytes, and come as Latin-1. Whatever they are, what is sent must be the target of a request.
-        location = _ascii(location, "latin-1")
+        location = in_ascii(location, "latin-1")
         try:
             target = urlsplit(urljoin(self.url.replace("ws", "http", 1), location))
             port = target.port
