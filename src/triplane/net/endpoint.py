@@ -16,8 +16,8 @@ import attrs
 
 from triplane.core.errors import ConfigError
 from triplane.core.transport import Transport, TransportSetting
-from triplane.protocol.redaction import MASK
 
+from .mask import Mask
 from .proxy import Proxy
 from .websocket_url import in_ascii, websocket_url
 from .wire import WireName, require_library
@@ -34,8 +34,6 @@ _HEADER_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
 # No blanks at the ends: a key with a newline or a space pasted behind it is the classic mistake.
 _HEADER_VALUE = re.compile(r"(?:[\x21-\x7e](?:[\t\x20-\x7e]*[\x21-\x7e])?)?\Z")
 # These belong to the WebSocket handshake or to the credentials; a second copy would be a way to smuggle.
-# Shorter values of headers are words, and a text would be unreadable without them.
-_SHORTEST_SECRET = 8
 _OWN_HEADERS = {"host", "authorization", "connection", "upgrade", "content-length", "transfer-encoding"}
 
 
@@ -274,17 +272,13 @@ class Endpoint:
         return f"{target.path or '/'}?{target.query}" if target.query else target.path or "/"
 
     def masked(self, text: str) -> str:
-        """What a server says, without our credentials: some repeat a request in what they refuse it with."""
-        for secret in filter(None, (self.api_key, *self.headers.values())):
-            if len(secret) < _SHORTEST_SECRET:
-                continue
-            text = text.replace(secret, MASK)
-            # It may have been cut off at the end.
-            for length in range(len(secret) - 1, _SHORTEST_SECRET - 1, -1):
-                if text.endswith(secret[:length]):
-                    text = text[:-length] + MASK
-                    break
-        return text
+        """What a server says, without our credentials."""
+        return self.mask.text(text)
+
+    @property
+    def mask(self) -> Mask:
+        """What takes our credentials out of what a server says."""
+        return Mask(filter(None, (self.api_key, *self.headers.values())))
 
     def upgrade_headers(self) -> list[tuple[bytes, bytes]]:
         """The headers of the upgrade request, credentials included. Not for logs."""

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from .credentials import Credentials
     from .dial import Dialler
     from .endpoint import Endpoint
+    from .mask import Mask
 
 _MAX_REDIRECTS: Final = 5
 # Those that ask for the same again elsewhere. A 303 asks for something else.
@@ -207,7 +208,7 @@ class HttpConnection:
         if 200 <= status < 300 and kind == "text/event-stream":
             if headers.get("content-encoding", "identity").strip().lower() != "identity":
                 return ProtocolViolation("the server compressed the events, which it was asked not to do")
-            return await self._read_events(response, exchange)
+            return await self._read_events(response, exchange, asker.mask)
         content = await _beginning_of(response, asker)
         if 200 <= status < 300:
             return ProtocolViolation(
@@ -219,14 +220,14 @@ class HttpConnection:
         return None
 
     async def _read_events(
-        self, response: httpcore2.Response, exchange: HttpExchange
+        self, response: httpcore2.Response, exchange: HttpExchange, mask: Mask
     ) -> TriplaneError | None:
         parser = EventStreamParser(max_size=self._options.max_message_size)
         try:
             async with aclosing(response.aiter_stream()) as chunks:
                 async for chunk in chunks:
                     if frames := parser.feed(chunk):
-                        await exchange.put(frames)
+                        await exchange.put([mask.frame(frame) for frame in frames])
         except EventTooLarge:
             words = f"an event is larger than {self._options.max_message_size:,} bytes"
             return ConnectionLost(
