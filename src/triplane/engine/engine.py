@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, TypeVar, final
 
 import attrs
+import trio
 
 from triplane.core.artifacts import KeepsArtifacts
 from triplane.core.errors import ConfigError, EngineClosed, TriplaneError
@@ -95,6 +96,7 @@ class Engine:
         self._runs_finished = 0
         # By fingerprint, each at most one.
         self._warmed: Remembered[str, list[Agent]] = Remembered(lambda _fingerprint: [])
+        self._taking_lanes = trio.Lock()
         pool.rewarm = self._rewarm
 
     def __repr__(self) -> str:
@@ -299,7 +301,7 @@ class Engine:
         pairs = [(self._lease(agent, f"warm-up of {agent.name}"), agent) for _ in range(lanes)]
         if self._options.rewarm:
             self._warmed[agent.fingerprint][:] = [agent]
-        return await warm_lanes(pairs, self._options)
+        return await warm_lanes(pairs, self._options, self._taking_lanes)
 
     async def _warm_all(self, warm: Iterable[Agent]) -> None:
         """Warm each agent up on a lane of its own."""
@@ -316,7 +318,7 @@ class Engine:
         if self._options.rewarm:
             for agent in agents:
                 self._warmed[agent.fingerprint][:] = [agent]
-        await warm_lanes(pairs, self._options)
+        await warm_lanes(pairs, self._options, self._taking_lanes)
 
     async def _rewarm(self, endpoint: Endpoint, fingerprint: str) -> None:
         """Warm an agent up on another lane than before. Nobody waits for it, so a failure is no more than that."""
@@ -325,7 +327,7 @@ class Engine:
             for agent in self._warmed[fingerprint]
         ]
         with suppress(TriplaneError):
-            await warm_lanes(pairs, self._options)
+            await warm_lanes(pairs, self._options, self._taking_lanes)
 
     @asynccontextmanager
     async def lane(self, endpoint: Endpoint | None = None) -> AsyncIterator[BareLane]:
