@@ -88,6 +88,12 @@ def test_seconds_may_be_whole_broken_or_infinite(name: str, value: float) -> Non
     assert make(name, value) == value
 
 
+@pytest.mark.parametrize("name", [*SECONDS, *SECONDS_OR_NONE, *SECONDS_FROM_ZERO])
+def test_seconds_that_no_clock_can_count_are_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match=f"{name} is larger than any float"):
+        make(name, 10**400)
+
+
 @pytest.mark.parametrize(
     "name", [name for name in (*COUNTS, *COUNTS_FROM_ZERO) if name != "lanes_per_connection"]
 )

@@ -57,6 +57,16 @@ async def test_a_second_request_before_the_end_is_misuse(bench, autojump_clock) 
             await lane.create(create("x"))
 
 
+async def test_what_is_no_request_or_no_endpoint_is_refused(bench, autojump_clock) -> None:
+    async with bench() as b:
+        async with b.engine.lane() as lane:
+            with pytest.raises(triplane.ConfigError, match="takes a triplane.protocol.ResponseCreate"):
+                await lane.create({"model": "m"})
+        with pytest.raises(triplane.ConfigError, match="takes an Endpoint"):
+            async with b.engine.lane("ws://memory/v1"):
+                pass
+
+
 async def test_a_request_that_was_cancelled_before_it_began_costs_nothing(bench, autojump_clock) -> None:
     """On a shared connection it would cost the neighbours theirs."""
     async with bench() as b, b.engine.lane() as lane:

@@ -49,6 +49,22 @@ async def test_a_failure_disturbs_nobody(bench, autojump_clock) -> None:
     assert ["echo: a", "echo: c"] == [seen[index].result.text for index in (0, 2)]
 
 
+@pytest.mark.parametrize(
+    ("agents", "inputs", "words"),
+    [
+        ([AGENT, "m"], ["a", "b"], "what runs is an Agent"),
+        ([AGENT, AGENT], ["a", 5], "a run's input is text"),
+        (None, ["a"], "takes a list of agents, not NoneType"),
+        (AGENT, None, "takes a list of inputs, not NoneType"),
+    ],
+)
+async def test_what_cannot_run_is_refused_before_anything_runs(bench, agents, inputs, words) -> None:
+    async with bench() as b:
+        with pytest.raises(triplane.ConfigError, match=words):
+            b.engine.fan_out(agents, inputs)
+        assert 0 == b.network.opened
+
+
 async def test_no_more_than_max_runs_at_once(bench, autojump_clock) -> None:
     most = 0
     async with bench() as b, b.engine.fan_out(AGENT, ["WAIT 1000\nSAY 1 x"] * 20, max_runs=3) as results:

@@ -172,6 +172,15 @@ async def test_spare_connections_are_kept_beyond_need(bench, autojump_clock) -> 
         assert 4 - 2 <= b.engine.statistics().pool.free
 
 
+async def test_more_spare_connections_than_there_can_be_are_as_many_as_there_can_be(
+    bench, autojump_clock
+) -> None:
+    async with bench(options=triplane.EngineOptions(spare_connections=10**400)) as b:
+        await b.engine.run(triplane.Agent("m"), "hello")
+        await trio.sleep(1)
+        assert 4 == b.engine.statistics().pool.free
+
+
 async def test_a_spare_connection_that_grows_old_or_dies_is_replaced(bench, autojump_clock) -> None:
     options = triplane.EngineOptions(spare_connections=1)
     async with bench(options=options) as b:

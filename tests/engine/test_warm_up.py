@@ -76,6 +76,30 @@ async def test_a_wrong_number_of_lanes_is_refused(bench, autojump_clock, lanes) 
             await b.engine.warm_up(AGENT, lanes=lanes)
 
 
+async def test_warm_ups_at_the_same_time_do_not_wait_for_each_others_lanes(bench, autojump_clock) -> None:
+    warm = []
+
+    async def warm_up(number: int) -> None:
+        warm.append(await b.engine.warm_up(triplane.Agent("m", f"Prompt {number}."), lanes=4))
+
+    async with bench() as b:
+        with trio.fail_after(1):
+            async with trio.open_nursery() as nursery:
+                for number in range(3):
+                    nursery.start_soon(warm_up, number)
+
+    assert [4, 4, 4] == warm
+
+
+async def test_what_is_no_agent_is_refused(bench, autojump_clock) -> None:
+    async with bench() as b:
+        with pytest.raises(triplane.ConfigError, match="what runs is an Agent"):
+            await b.engine.warm_up("m")
+    with pytest.raises(triplane.ConfigError, match="warm= takes a list of agents"):
+        async with triplane.open_engine(triplane.Endpoint("ws://memory/v1"), warm=AGENT):
+            pass
+
+
 async def test_a_dead_endpoint_is_told(bench, autojump_clock) -> None:
     from triplane.server import RefuseUpgrade
 

@@ -108,6 +108,19 @@ async def test_a3_a_run_tries_once_and_never_without_verification(serve) -> None
         assert (1, 1) == (caught.value.attempts, engine.statistics().pool.dial_failures)
 
 
+async def test_an_environment_of_which_no_context_can_be_made_ends_no_engine(
+    serve, monkeypatch, tmp_path
+) -> None:
+    endpoint = Endpoint(f"wss://localhost:{await serve()}/v1")
+    monkeypatch.setenv("SSLKEYLOGFILE", str(tmp_path / "missing" / "keys"))
+    async with triplane.open_engine(endpoint) as engine:
+        for _ in range(2):
+            with pytest.raises(ConnectFailed, match="SSL… of the environment") as caught:
+                await engine.run(AGENT, "hello")
+
+    assert ("tls", 1) == (caught.value.stage, caught.value.attempts)
+
+
 async def test_a4_an_authority_of_ones_own_is_honoured(serve, trusting) -> None:
     endpoint = Endpoint(f"wss://localhost:{await serve()}/v1", ssl_context=trusting)
     async with triplane.open_engine(endpoint) as engine:

@@ -18,6 +18,9 @@ SECRET = "sk-canary-abcdef0123456789"
         ("http://127.0.0.1:8080/v1", "ws://127.0.0.1:8080/v1/responses"),
         ("http://host/custom?z=1", "ws://host/custom/responses?z=1"),
         ("ws://[::1]:9/v1#fragment", "ws://[::1]:9/v1/responses"),
+        # Only ASCII can be in a request.
+        ("ws://host/é/%7Ea?q=ü", "ws://host/%C3%A9/%7Ea/responses?q=%C3%BC"),
+        ("ws://bücher.example:9/v1", "ws://xn--bcher-kva.example:9/v1/responses"),
     ],
 )
 def test_the_url_is_derived_as_openais_client_does(given, url) -> None:
@@ -46,6 +49,7 @@ def test_the_parts_of_a_url() -> None:
         ("wss://ho st/v1", "without spaces"),
         ("wss://host/v1\r\nX: y", "without spaces and control characters"),
         (None, "must be text"),
+        ("ws://é..example/v1", "cannot be a name"),
     ],
 )
 def test_a_wrong_url_is_one_clear_error(url, words) -> None:
@@ -64,11 +68,28 @@ def test_a_wrong_key_is_refused_and_not_repeated(key) -> None:
 
 
 @pytest.mark.parametrize(
-    "headers", [{"Authorization": "x"}, {"host": "x"}, {"a b": "x"}, {"X": "a\nb"}, {"X": "ü"}, {"": "x"}]
+    "headers",
+    [
+        {"Authorization": "x"},
+        {"host": "x"},
+        {"a b": "x"},
+        {"X": "a\nb"},
+        {"X": "ü"},
+        {"": "x"},
+        None,
+        5,
+        ["x"],
+    ],
 )
 def test_a_wrong_header_is_refused(headers) -> None:
     with pytest.raises(ConfigError, match="header"):
         Endpoint("ws://host/v1", headers=headers)
+
+
+@pytest.mark.parametrize("age", [0, -1, float("nan"), 10**400, True, "60"])
+def test_an_age_that_no_connection_can_reach_is_refused(age) -> None:
+    with pytest.raises(ConfigError, match="max_age must be"):
+        Endpoint("ws://host/v1", max_age=age)
 
 
 def test_nothing_secret_is_shown() -> None:

@@ -333,6 +333,30 @@ async def test_a_redirect_at_the_same_origin_is_followed(rig, autojump_clock, st
     assert b"Bearer " + KEY.encode() == dict(head.headers)[b"authorization"]
 
 
+@pytest.mark.parametrize(
+    ("status", "next_target"), [(301, b"/elsewhere"), (302, None), (307, None), (308, b"/elsewhere")]
+)
+async def test_only_a_redirect_for_good_holds_for_the_next_request(
+    rig, autojump_clock, status, next_target
+) -> None:
+    r = rig()
+    peer = await r.open()
+    first, _ = await r.ask(peer)
+    await peer.say(answer(status, b"", Location="/elsewhere", Connection="close"))
+    await trio.testing.wait_all_tasks_blocked()
+    peer = r.net.peers.popleft()
+    await peer.request()
+    await peer.say(answer(500, b"{}", Connection="close"))
+    await r.connection.receive()
+    await trio.testing.wait_all_tasks_blocked()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(r.connection.send, CREATE)
+        await trio.testing.wait_all_tasks_blocked()
+        head, _ = await r.net.peers.popleft().request()
+
+    assert (next_target or first.target) == head.target
+
+
 @pytest.mark.parametrize("location", ["https://host:81/v1", "http://host:82/v1", "http://elsewhere/"])
 async def test_a_redirect_to_another_origin_gets_nothing(rig, autojump_clock, location) -> None:
     r = rig()

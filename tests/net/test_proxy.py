@@ -220,6 +220,19 @@ async def test_a_refusal_says_what_to_do(nursery, answer, status, transient, wor
         await network.streams[0].send_all(b"x")
 
 
+async def test_a_refusal_that_repeats_the_request_repeats_no_password(nursery) -> None:
+    async def repeat(stream: trio.abc.Stream) -> None:
+        await stream.send_all(b"HTTP/1.1 407 x\r\n\r\n" + network.requests[0])
+        await stream.aclose()
+
+    network = ProxyNetwork(nursery, repeat)
+    dialler, endpoint = through(network)
+    with pytest.raises(ConnectFailed) as caught:
+        await dialler.dial(endpoint)
+
+    assert "Proxy-Authorization: Basic ***" in caught.value.body
+
+
 async def test_a_silent_proxy_has_a_deadline_of_its_own(nursery, autojump_clock) -> None:
     async def say_nothing(_stream: trio.abc.Stream) -> None:
         await trio.sleep_forever()

@@ -50,17 +50,19 @@ URL = "ws://api.example.com/old/responses?a=b"
         ["ws://api.example.com/v1/responses"],
         ["http://api.example.com:80/v1/responses?x=1"],
         ["/1?q", "/2", "/3", "/4", "/v1/responses"],
+        ["/é a?ü", "/v1/responses"],
     ],
 )
-async def test_at_the_same_origin_it_is_followed(nursery, autojump_clock, locations) -> None:
+@pytest.mark.parametrize("wire", ["trio-websocket", "websockets"])
+async def test_at_the_same_origin_it_is_followed(nursery, autojump_clock, locations, wire) -> None:
     network = RedirectingNetwork(nursery, *locations)
-    async with triplane.open_engine(Endpoint(URL, api_key="sk-1"), network=network) as engine:
+    async with triplane.open_engine(Endpoint(URL, api_key="sk-1", wire=wire), network=network) as engine:
         assert "echo: hello" == (await engine.run(triplane.Agent("m"), "hello")).text
         assert 1 == engine.statistics().opened
 
     assert network.heads[0].startswith(b"GET /old/responses?a=b HTTP/1.1\r\n")
     if len(locations) > 1:
-        assert network.heads[1].startswith(b"GET /1?q HTTP/1.1\r\n")
+        assert network.heads[1].startswith((b"GET /1?q HTTP/1.1\r\n", b"GET /%C3%A9%20a?%C3%BC HTTP/1.1\r\n"))
     assert all(b"Bearer sk-1" in head for head in network.heads)
 
 

@@ -7,6 +7,7 @@ impose, since they protect something that callers share.
 from __future__ import annotations
 
 import math
+import sys
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import attrs
@@ -29,6 +30,8 @@ def _number(*, least: float, whole: bool = False, most: float = math.inf) -> Cal
         if not least <= value <= most:
             upper = "" if most == math.inf else f" and at most {most:g}"
             raise ConfigError(f"{attribute.name} must be at least {least:g}{upper}, not {value!r}")
+        if not whole and sys.float_info.max < value < math.inf:
+            raise ConfigError(f"{attribute.name} is larger than any float; for no limit it can be math.inf")
 
     return check
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, TypeVar, final
 
 import attrs
+import trio
 
 from triplane.core.artifacts import KeepsArtifacts
 from triplane.core.errors import ConfigError, EngineClosed, TriplaneError
 from triplane.core.remembered import Remembered
+from triplane.net.endpoint import Endpoint
 from triplane.net.statistics import PoolStatistics
 from triplane.tools import Vaults, Workbench, needs_namespaces
 
@@ -31,17 +33,18 @@ from .warm_up import warm_lanes
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import AsyncIterator, Iterable
+    from collections.abc import AsyncIterator
     from contextlib import AbstractAsyncContextManager
 
     from triplane.core.options import EngineOptions
     from triplane.core.records import Item
     from triplane.core.run_state import RunState
     from triplane.core.store import ClaimedLog, Ledger
-    from triplane.net.endpoint import Endpoint
     from triplane.net.pool import Pool
 
     from .run_input import RunInput
+
+Thing = TypeVar("Thing")
 
 
 @attrs.frozen
@@ -96,6 +99,7 @@ class Engine:
         self._runs_finished = 0
         # By fingerprint, each at most one.
         self._warmed: Remembered[str, list[Agent]] = Remembered(lambda _fingerprint: [])
+        self._taking_lanes = trio.Lock()
         pool.rewarm = self._rewarm
 
     def __repr__(self) -> str:
@@ -253,7 +257,7 @@ class Engine:
             ordered: Give the results in the order of the inputs instead.
 
         Raises:
-            ConfigError: `max_runs` is less than 1, an input is none, or there are not as many agents as inputs.
+            ConfigError: `max_runs` is less than 1, there are not as many agents as inputs, or one is no agent or no input.
         """
         self._check_open()
         if isinstance(max_runs, bool) or not isinstance(max_runs, int) or max_runs < 1:
@@ -262,12 +266,15 @@ class Engine:
             raise ConfigError(
                 "fan_out takes a list of inputs, one for each run; for one run there is engine.run"
             )
-        given = list(inputs)
-        agents = [agent] * len(given) if isinstance(agent, Agent) else list(agent)
+        given = _listed(inputs, "fan_out", "inputs")
+        agents = [agent] * len(given) if isinstance(agent, Agent) else _listed(agent, "fan_out", "agents")
         if len(agents) != len(given):
             raise ConfigError(
                 f"fan_out got {len(agents)} agents for {len(given)} inputs; give one for each, or one"
             )
+        # Here and not where each begins: the others would be under way.
+        for each in agents:
+            self._check_agent(each)
         jobs = [(each, as_items(one)) for each, one in zip(agents, given, strict=True)]
         return fanned_out(jobs, self._new_run, max_runs=max_runs, ordered=ordered)
 
@@ -286,12 +293,13 @@ class Engine:
             How many lanes are warm.
 
         Raises:
-            ConfigError: More lanes than `max_connections`; where the endpoint has ``lanes="named"``, more than that
-                times `lanes_per_connection`.
+            ConfigError: It is no agent; or more lanes than `max_connections`; where the endpoint has ``lanes="named"``,
+                more than that times `lanes_per_connection`.
             ConnectFailed: No connection could be opened.
             LimitReached: So many lanes could not be had within `acquire_timeout`, or `max_waiters` wait already.
         """
         self._check_open()
+        self._check_agent(agent)
         endpoint = agent.endpoint or self._endpoint
         limit = self._options.max_connections
         if endpoint.lanes == "named" and (agent.transport or endpoint.transport) == "websocket":
@@ -304,10 +312,11 @@ class Engine:
         pairs = [(self._lease(agent, f"warm-up of {agent.name}"), agent) for _ in range(lanes)]
         if self._options.rewarm:
             self._warmed[agent.fingerprint][:] = [agent]
-        return await warm_lanes(pairs, self._options)
+        return await warm_lanes(pairs, self._options, self._taking_lanes)
 
-    async def _warm_all(self, agents: Sequence[Agent]) -> None:
+    async def _warm_all(self, warm: Iterable[Agent]) -> None:
         """Warm each agent up on a lane of its own."""
+        agents = _listed(warm, "warm=", "agents")
         for agent in agents:
             if not isinstance(agent, Agent):
                 raise ConfigError(f"warm= takes agents, not {agent!r}")
@@ -320,7 +329,7 @@ class Engine:
         if self._options.rewarm:
             for agent in agents:
                 self._warmed[agent.fingerprint][:] = [agent]
-        await warm_lanes(pairs, self._options)
+        await warm_lanes(pairs, self._options, self._taking_lanes)
 
     async def _rewarm(self, endpoint: Endpoint, fingerprint: str) -> None:
         """Warm an agent up on another lane than before. Nobody waits for it, so a failure is no more than that."""
@@ -329,7 +338,7 @@ class Engine:
             for agent in self._warmed[fingerprint]
         ]
         with suppress(TriplaneError):
-            await warm_lanes(pairs, self._options)
+            await warm_lanes(pairs, self._options, self._taking_lanes)
 
     @asynccontextmanager
     async def lane(self, endpoint: Endpoint | None = None) -> AsyncIterator[BareLane]:
@@ -340,11 +349,16 @@ class Engine:
         entering, and stays.
 
         Raises:
+            ConfigError: `endpoint` is none.
             LimitReached: No lane within `acquire_timeout`, or `max_waiters` wait already.
             ConnectFailed: No connection could be opened.
             EngineClosed: The engine was left.
         """
         self._check_open()
+        if endpoint is not None and not isinstance(endpoint, Endpoint):
+            raise ConfigError(
+                f"lane takes an Endpoint, not {type(endpoint).__name__}: triplane.Endpoint(url)"
+            )
         lease = self._routes.lease(endpoint or self._endpoint, "lane")
         bare = BareLane(lease, self._options)
         try:
@@ -446,3 +460,9 @@ class Engine:
     def _close(self) -> None:
         self._closed = True
         self._pool.close()
+
+
+def _listed(things: Iterable[Thing], whose: str, what: str) -> list[Thing]:
+    if not isinstance(things, Iterable):
+        raise ConfigError(f"{whose} takes a list of {what}, not {type(things).__name__}")
+    return list(things)

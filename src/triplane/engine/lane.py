@@ -10,6 +10,7 @@ import trio
 
 from triplane.core.accumulator import ResponseAccumulator, ResponseSnapshot
 from triplane.core.errors import (
+    ConfigError,
     ConnectFailed,
     ConnectionLost,
     LimitReached,
@@ -20,13 +21,13 @@ from triplane.core.errors import (
 )
 from triplane.core.records import FramesReceived, UndecodableFrame
 from triplane.core.retry import LANE_BOUNDARIES, judge_server_error, moment_of
-from triplane.protocol import encode
+from triplane.protocol import ResponseCreate, encode
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from triplane.core.options import EngineOptions
-    from triplane.protocol import ResponseCreate, ServerEvent
+    from triplane.protocol import ServerEvent
 
     from .transports import RoutedLease
 
@@ -61,6 +62,7 @@ class BareLane:
         Cancelling it closes the connection, since part of the request may be on its way.
 
         Raises:
+            ConfigError: `request` is none.
             ConnectFailed: The server let us in and closed at once, because it refuses the key; or over HTTP, where
                 connections come and go between requests, none could be opened, and nothing was sent.
             ConnectionLost: The connection is over; the receipt says whether the request may have arrived.
@@ -69,6 +71,10 @@ class BareLane:
             trio.BusyResourceError: The turn before is not over.
             trio.ClosedResourceError: The block of `Engine.lane` was left.
         """
+        if not isinstance(request, ResponseCreate):
+            raise ConfigError(
+                f"a lane takes a triplane.protocol.ResponseCreate, not {type(request).__name__}"
+            )
         lane = self._lease.lane
         if lane is None:
             raise trio.ClosedResourceError("this lane was given back")

@@ -80,7 +80,7 @@ async def open_engine(
         pool = Pool(connections.nursery, dialler, chosen, source)
         engine = Engine(where, chosen, store, pool, source)
         try:
-            await engine._warm_all(list(warm))  # noqa: SLF001
+            await engine._warm_all(warm)  # noqa: SLF001
             yield engine
         finally:
             # First what lets the shield end, whatever comes after it.

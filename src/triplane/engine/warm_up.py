@@ -30,10 +30,17 @@ if TYPE_CHECKING:
     from .transports import RoutedLease
 
 
-async def warm_lanes(pairs: Sequence[tuple[RoutedLease, Agent]], options: EngineOptions) -> int:
+async def warm_lanes(
+    pairs: Sequence[tuple[RoutedLease, Agent]], options: EngineOptions, taking: trio.Lock
+) -> int:
     """Take a lane for each lease, warm them all, give them back, and return how many are warm.
 
     All lanes are taken before the first is warmed: one that came back early would be handed out twice.
+
+    Args:
+        pairs: The leases, and who is to be warm there.
+        options: The engine's options.
+        taking: Held while lanes are taken. Two that take some at the same time would wait for each other's for ever.
 
     Raises:
         ConnectFailed: No connection could be opened.
@@ -53,7 +60,7 @@ async def warm_lanes(pairs: Sequence[tuple[RoutedLease, Agent]], options: Engine
         warm.append(await _warm(lease, agent, options))
 
     try:
-        async with trio.open_nursery() as nursery:
+        async with taking, trio.open_nursery() as nursery:
             for lease, _ in pairs:
                 nursery.start_soon(take, lease, nursery)
         if failures:

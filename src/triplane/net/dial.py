@@ -251,7 +251,15 @@ class Dialler:
         if given is not None:
             return given
         if self._default_context is None:
-            self._default_context = ssl.create_default_context()
+            try:
+                self._default_context = ssl.create_default_context()
+            except OSError as error:
+                # What the environment names is read here: SSLKEYLOGFILE, for one.
+                raise ConnectFailed(
+                    f"there is no context for TLS ({_words(error)}); look at the variables SSL… of the environment,"
+                    " or pass ssl_context= to the Endpoint",
+                    stage="tls",
+                ) from error
         return self._default_context
 
 

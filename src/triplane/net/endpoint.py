@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import importlib
+import math
 import os
 import re
 import ssl
+import sys
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from typing import Any, Literal, get_args
-from urllib.parse import urljoin, urlsplit, urlunsplit
+from typing import Any, Literal, cast, get_args
+from urllib.parse import urljoin, urlsplit
 
 import attrs
 
 from triplane.core.errors import ConfigError
 from triplane.core.transport import Transport, TransportSetting
-from triplane.protocol.redaction import MASK
 
+from .mask import Mask
 from .proxy import Proxy
+from .websocket_url import in_ascii, websocket_url
 from .wire import WireName, require_library
 
 Compression = Literal["deflate"]
@@ -31,46 +34,7 @@ _HEADER_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
 # No blanks at the ends: a key with a newline or a space pasted behind it is the classic mistake.
 _HEADER_VALUE = re.compile(r"(?:[\x21-\x7e](?:[\t\x20-\x7e]*[\x21-\x7e])?)?\Z")
 # These belong to the WebSocket handshake or to the credentials; a second copy would be a way to smuggle.
-# Shorter values of headers are words, and a text would be unreadable without them.
-_SHORTEST_SECRET = 8
 _OWN_HEADERS = {"host", "authorization", "connection", "upgrade", "content-length", "transfer-encoding"}
-
-
-def _websocket_url(url: str) -> str:
-    """The WebSocket URL for a base URL or a WebSocket URL.
-
-    ``https`` becomes ``wss`` and ``http`` becomes ``ws``; ``/responses`` is appended unless the path ends with it; a
-    query string is kept. This is how openai-python 3.52.0 derives it.
-    """
-    if not isinstance(url, str):
-        raise ConfigError(f"an endpoint's URL must be text, not {type(url).__name__}")
-    if not url.isprintable() or " " in url:
-        raise ConfigError("an endpoint's URL must be without spaces and control characters")
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        # The standard library's words repeat the URL, and a key may have been pasted into it.
-        raise ConfigError("the endpoint's URL cannot be read; its port is a number from 1 to 65535") from None
-    scheme = {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}.get(parts.scheme)
-    if scheme is None:
-        raise ConfigError(
-            "an endpoint's URL begins with wss://, ws://, https:// or http://, as in"
-            " wss://api.openai.com/v1/responses; "
-            + (
-                f"{parts.scheme}: is none of these"
-                if parts.scheme
-                else "what was given begins with none of these"
-            )
-        )
-    if parts.username is not None or parts.password is not None:
-        raise ConfigError("an endpoint's URL must not hold credentials; pass api_key= instead")
-    if not parts.hostname or port == 0:
-        raise ConfigError("an endpoint's URL needs a host and a port other than 0")
-    path = parts.path.rstrip("/")
-    if not path.endswith("/responses"):
-        path += "/responses"
-    return urlunsplit((scheme, parts.netloc, path, parts.query, ""))
 
 
 def _check_key(_instance: object, _attribute: attrs.Attribute[Any], value: object) -> None:
@@ -107,7 +71,11 @@ def _check_context(_instance: object, _attribute: attrs.Attribute[Any], value: o
 
 
 def _check_age(_instance: object, _attribute: attrs.Attribute[Any], value: object) -> None:
-    if value is not None and (not isinstance(value, int | float) or isinstance(value, bool) or not value > 0):
+    if value is None:
+        return
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    # A whole number can be larger than any float.
+    if not is_number or not (0 < cast("float", value) <= sys.float_info.max or value == math.inf):
         raise ConfigError("max_age must be a number of seconds above 0, or None for connections of any age")
 
 
@@ -156,7 +124,12 @@ def check_transport(_instance: object, attribute: attrs.Attribute[Any], value: o
 
 
 def _as_headers(headers: Mapping[str, str]) -> _Headers:
-    return headers if isinstance(headers, _Headers) else _Headers(dict(headers))
+    if isinstance(headers, _Headers):
+        return headers
+    try:
+        return _Headers(dict(headers))
+    except (TypeError, ValueError):
+        raise ConfigError("headers= takes a mapping of names to text") from None
 
 
 class _Headers(Mapping[str, str]):
@@ -223,7 +196,7 @@ class Endpoint:
         ConfigError: A value cannot work, or needs an extra. The message never repeats the key.
     """
 
-    url: str = attrs.field(converter=_websocket_url)
+    url: str = attrs.field(converter=websocket_url)
     api_key: str | None = attrs.field(default=None, repr=False, kw_only=True, validator=_check_key)
     refresh_key: Callable[[], Awaitable[str]] | None = attrs.field(
         default=None, repr=False, kw_only=True, validator=_check_hook
@@ -281,6 +254,8 @@ class Endpoint:
         Args:
             location: The value of a ``Location`` header, relative or not.
         """
+        # Header values are bytes, and come as Latin-1. Whatever they are, what is sent must be the target of a request.
+        location = in_ascii(location, "latin-1")
         try:
             target = urlsplit(urljoin(self.url.replace("ws", "http", 1), location))
             port = target.port
@@ -297,17 +272,13 @@ class Endpoint:
         return f"{target.path or '/'}?{target.query}" if target.query else target.path or "/"
 
     def masked(self, text: str) -> str:
-        """What a server says, without our credentials: some repeat a request in what they refuse it with."""
-        for secret in filter(None, (self.api_key, *self.headers.values())):
-            if len(secret) < _SHORTEST_SECRET:
-                continue
-            text = text.replace(secret, MASK)
-            # It may have been cut off at the end.
-            for length in range(len(secret) - 1, _SHORTEST_SECRET - 1, -1):
-                if text.endswith(secret[:length]):
-                    text = text[:-length] + MASK
-                    break
-        return text
+        """What a server says, without our credentials."""
+        return self.mask.text(text)
+
+    @property
+    def mask(self) -> Mask:
+        """What takes our credentials out of what a server says."""
+        return Mask(filter(None, (self.api_key, *self.headers.values())))
 
     def upgrade_headers(self) -> list[tuple[bytes, bytes]]:
         """The headers of the upgrade request, credentials included. Not for logs."""

@@ -36,10 +36,12 @@ if TYPE_CHECKING:
     from .credentials import Credentials
     from .dial import Dialler
     from .endpoint import Endpoint
+    from .mask import Mask
 
 _MAX_REDIRECTS: Final = 5
 # Those that ask for the same again elsewhere. A 303 asks for something else.
 _REDIRECTS: Final = (301, 302, 307, 308)
+_FOR_GOOD: Final = (301, 308)
 # How much of the body of an error is read.
 _MAX_ERROR_BODY: Final = 64 * 1024
 # What follows the last event is the end of the body, which comes at once or never.
@@ -166,6 +168,7 @@ class HttpConnection:
     ) -> TriplaneError | None:
         body = as_http_body(exchange.request)
         redirects = 0
+        resource = self._resource
         may_renew = self.endpoint.refresh_key is not None
         assert self._network is not None, "running"
         self._network.on_write = exchange.connected.set
@@ -174,7 +177,7 @@ class HttpConnection:
             async with http.stream(
                 "POST",
                 # Where that is, the network and the Host header say.
-                httpcore2.URL(scheme=b"http", host=b"endpoint", port=None, target=self._resource.encode()),
+                httpcore2.URL(scheme=b"http", host=b"endpoint", port=None, target=resource.encode()),
                 headers=_headers(asker, len(body)),
                 content=exchange.upload(body),
             ) as response:
@@ -192,8 +195,11 @@ class HttpConnection:
                     return await self._read(response, values, exchange, asker)
                 content = await _beginning_of(response, asker)
             if target is not None:
-                self._resource = target
+                resource = target
                 redirects += 1
+                # Another kind of redirect is for this request alone, and the next one may be led elsewhere.
+                if status in _FOR_GOOD:
+                    self._resource = target
             if renews:
                 may_renew = False
                 refusal = refused(self.endpoint.url, status, response.headers, content)
@@ -207,7 +213,7 @@ class HttpConnection:
         if 200 <= status < 300 and kind == "text/event-stream":
             if headers.get("content-encoding", "identity").strip().lower() != "identity":
                 return ProtocolViolation("the server compressed the events, which it was asked not to do")
-            return await self._read_events(response, exchange)
+            return await self._read_events(response, exchange, asker.mask)
         content = await _beginning_of(response, asker)
         if 200 <= status < 300:
             return ProtocolViolation(
@@ -219,14 +225,14 @@ class HttpConnection:
         return None
 
     async def _read_events(
-        self, response: httpcore2.Response, exchange: HttpExchange
+        self, response: httpcore2.Response, exchange: HttpExchange, mask: Mask
     ) -> TriplaneError | None:
         parser = EventStreamParser(max_size=self._options.max_message_size)
         try:
             async with aclosing(response.aiter_stream()) as chunks:
                 async for chunk in chunks:
                     if frames := parser.feed(chunk):
-                        await exchange.put(frames)
+                        await exchange.put([mask.frame(frame) for frame in frames])
         except EventTooLarge:
             words = f"an event is larger than {self._options.max_message_size:,} bytes"
             return ConnectionLost(

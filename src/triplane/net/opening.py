@@ -119,6 +119,7 @@ class Opening:
 
     def _follow(self, location: str, failure: ConnectFailed) -> None:
         target = self.endpoint.redirected(location)
+        failure.location = self.endpoint.masked(location)
         if target is None:
             raise failure
         self._redirects += 1

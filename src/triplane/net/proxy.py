@@ -12,6 +12,8 @@ import h11
 
 from triplane.core.errors import ConfigError, ConnectFailed
 
+from .mask import Mask
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -48,6 +50,14 @@ class Proxy:
 
     def __str__(self) -> str:
         return f"{self.host} port {self.port}"
+
+    def masked(self, text: str) -> str:
+        """What the proxy says, without name and password: some repeat a request in what they refuse it with."""
+        if self.authorization is None:
+            return text
+        encoded = self.authorization.removeprefix(b"Basic ")
+        both = base64.b64decode(encoded).decode()
+        return Mask((encoded.decode(), both, both.partition(":")[2])).text(text)
 
     @classmethod
     def at(cls, url: str, *, named_by: str = "proxy=") -> Proxy:
@@ -179,5 +189,5 @@ def _refused(proxy: Proxy, target: str, response: h11.Response | None, body: byt
         f"the proxy {proxy} refused to connect to {target} with HTTP status {status}: {advice}",
         stage="proxy",
         status=status,
-        body=body.decode(errors="replace")[:_MAX_BODY],
+        body=proxy.masked(body.decode(errors="replace")[:_MAX_BODY]),
     )

@@ -65,7 +65,8 @@ class Rotation:
         if room <= 0 or wanted <= 0:
             return 0
         # No more are looked at than are wanted: this is asked whenever a lane changes hands.
-        idle = sum(1 for _ in islice((lanes for lanes in usable if lanes.is_idle), wanted))
+        most = min(wanted, len(usable))
+        idle = sum(1 for _ in islice((lanes for lanes in usable if lanes.is_idle), most))
         return min(room, wanted - idle)
 
     def _is_missed(self, place: Place, lanes: Lanes) -> bool:

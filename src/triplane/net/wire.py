@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from .endpoint import Endpoint
     from .guarded_stream import GuardedStream
+    from .mask import Mask
 
 # After how many seconds without a reader the wire reads for itself. Servers wait some 20 seconds for a pong.
 PATIENCE: Final = 1.0
@@ -41,7 +42,13 @@ class Wire(ABC):
     One task at a time sends, and one at a time receives; `ping`, `aclose` and the wire's own answers to pings may
     happen beside them. Whatever the state of whoever holds the wire, the peer's pings are answered within
     a second: somebody reads also while nobody receives, until `max_unread` bytes wait.
+
+    Args:
+        mask: Takes our credentials out of what the peer says of what went wrong.
     """
+
+    def __init__(self, mask: Mask) -> None:
+        self.mask: Final = mask
 
     @abstractmethod
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
@@ -90,7 +97,7 @@ class Wire(ABC):
             ConnectionLost: The WebSocket is over and everything received has been read.
             ProtocolViolation: A binary message is not UTF-8 text.
         """
-        return tuple(map(_as_text, await self.receive_any()))
+        return tuple([self.mask.frame(_as_text(message)) for message in await self.receive_any()])
 
     def lost(self) -> ConnectionLost:
         """The error for whoever still expected something."""

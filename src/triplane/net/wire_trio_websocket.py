@@ -57,6 +57,7 @@ class TrioWebSocketWire(Wire):
     def __init__(
         self, stream: GuardedStream, endpoint: Endpoint, resource: str, options: EngineOptions
     ) -> None:
+        super().__init__(endpoint.mask)
         self._stream = stream
         self._unread = _Unread(stream, options.max_unread, self._note_close)
         self._endpoint = endpoint
@@ -215,6 +216,7 @@ class TrioWebSocketWire(Wire):
         # wsproto reports what is wrong with the peer's frames as a close with one of these codes. Our own frames are
         # wsproto's as well, so a peer has no reason to send them.
         malformed = code in _MALFORMED
+        words = self.mask.text(words)
         if self._closed_by_us or too_big_for_us or malformed or self._protocol_error:
             return CloseInfo(code, words, "us")
         return CloseInfo(code, words, "network" if code == 1006 else "peer")

@@ -62,6 +62,7 @@ class WebsocketsWire(Wire):
     def __init__(
         self, stream: GuardedStream, endpoint: Endpoint, resource: str, options: EngineOptions
     ) -> None:
+        super().__init__(endpoint.mask)
         self._stream = stream
         self._endpoint = endpoint
         self._max_message_size = options.max_message_size
@@ -134,7 +135,8 @@ class WebsocketsWire(Wire):
         url, answer = self._endpoint.url, self._answer
         if answer is not None and answer.status_code != HTTPStatus.SWITCHING_PROTOCOLS:
             headers = [
-                (name.encode(), value.encode("ascii", "replace"))
+                # What is not ASCII comes as surrogates, which hold its bytes.
+                (name.encode(), value.encode("utf-8", "surrogateescape"))
                 for name, value in answer.headers.raw_items()
             ]
             return refused(url, answer.status_code, headers, bytes(answer.body))
@@ -222,9 +224,8 @@ class WebsocketsWire(Wire):
         if self._over.is_set():
             close = self._protocol.close_exc
             if close.rcvd is not None:
-                return CloseInfo(
-                    int(close.rcvd.code), close.rcvd.reason, "us" if self._closed_by_us else "peer"
-                )
+                words = self.mask.text(close.rcvd.reason)
+                return CloseInfo(int(close.rcvd.code), words, "us" if self._closed_by_us else "peer")
             if close.sent is not None and not self._closed_by_us:
                 return self._failure(int(close.sent.code), close.sent.reason)
         return CloseInfo(by="us" if self._closed_by_us else "network")
