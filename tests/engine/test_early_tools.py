@@ -319,7 +319,7 @@ async def test_however_a_response_is_given_up(
             else:
                 await peer.answer("r3", message("Done."))
 
-    _, events, requests = await run(reader.agent(), play)
+    _, events, requests = await run_on_stage(reader.agent(), play)
 
     assert ["a"] == [where for what, where, _ in reader.log if what == "began"]
     ((call_id, output),) = outputs(requests[-1])
@@ -350,7 +350,7 @@ async def test_one_that_is_taken_over_ends_the_run_where_it_would_have(autojump_
         await peer.answer("r2", call("look", '{"at": "a"}', "call_2"))
 
     with pytest.raises(triplane.RunFailed, match="the tool look failed") as caught:
-        await run(triplane.Agent("m", tools=[look]), play)
+        await run_on_stage(triplane.Agent("m", tools=[look]), play)
 
     assert isinstance(caught.value.__cause__, ValueError)
 
@@ -384,7 +384,7 @@ async def test_the_response_in_its_place_does_not_wait(
 
     agent = triplane.Agent("m", tools=[*triplane.tools_of(reader), order])
     with trio.fail_after(100):
-        result, _, requests = await run(agent, play)
+        result, _, requests = await run_on_stage(agent, play)
 
     assert "Done." == result.text
     assert [("began", "a")] == [(what, at) for what, at, _ in reader.log if what in ("began", "ordered")]
