@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import traceback
 
+import attrs
 import pytest
 import trio
 import trio.testing
@@ -33,6 +34,18 @@ class Keys:
         if isinstance(key, BaseException):
             raise key
         return key  # type: ignore[return-value]
+
+
+def test_a_hook_that_cannot_be_part_of_an_endpoint_is_refused() -> None:
+    @attrs.define
+    class Hook:
+        name: str
+
+        async def __call__(self) -> str:
+            return FRESH
+
+    with pytest.raises(ConfigError, match="refresh_key must be hashable"):
+        Endpoint(URL, refresh_key=Hook("a"))
 
 
 @pytest.mark.parametrize("status", [401, 403])

@@ -47,6 +47,12 @@ def _check_key(_instance: object, _attribute: attrs.Attribute[Any], value: objec
 def _check_hook(_instance: object, _attribute: attrs.Attribute[Any], value: object) -> None:
     if value is not None and not callable(value):
         raise ConfigError("refresh_key must be an async function that returns a fresh key")
+    try:
+        hash(value)
+    except TypeError:
+        raise ConfigError(
+            "refresh_key must be hashable, as functions are: connections are shared between equal endpoints"
+        ) from None
 
 
 def _check_headers(_instance: object, _attribute: attrs.Attribute[Any], value: Mapping[str, str]) -> None:
