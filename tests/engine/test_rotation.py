@@ -71,6 +71,23 @@ async def test_a_response_that_is_on_its_way_is_not_cut_off(bench, autojump_cloc
     assert ("late late ", 0, 0) == (result.text, result.replays, result.reconnects)
 
 
+async def test_an_age_counts_from_when_a_connection_is_open(bench, autojump_clock, monkeypatch) -> None:
+    # Retired while it was still dialling, it would be there for ever.
+    age = 2.0
+    async with bench(endpoint=triplane.Endpoint("ws://memory", max_age=age)) as b:
+        connect = b.network.connect
+
+        async def slowly(host: str, port: int) -> trio.abc.Stream:
+            await trio.sleep(2 * age)
+            return await connect(host, port)
+
+        monkeypatch.setattr(b.network, "connect", slowly)
+        await b.engine.run(agent, "hello")
+        assert 0 == b.engine.statistics().closed
+        await trio.sleep(age)
+        assert (1, 1) == (b.engine.statistics().closed, b.engine.statistics().pool.rotated)
+
+
 async def test_without_an_age_connections_stay(bench, autojump_clock) -> None:
     async with bench(endpoint=triplane.Endpoint("ws://memory", max_age=None), max_age=math.inf) as b:
         await b.engine.run(agent, "hello")

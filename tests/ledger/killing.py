@@ -33,7 +33,17 @@ if TYPE_CHECKING:
 
 # What a life waits for that nobody kills; more than that is a hang.
 _LIFE_SECONDS = 30.0
-_OPTIONS = triplane.EngineOptions(backoff_base=0.01, backoff_limit=0.02, close_timeout=0.1, close_grace=0.2)
+_OPTIONS = triplane.EngineOptions(
+    backoff_base=0.01, backoff_limit=0.02, close_timeout=0.1, close_grace=0.2, dial_rate=1_000
+)
+
+
+def _limit_reached() -> ErrorEvent:
+    """The server ends a connection for its age, in the words that it has for that."""
+    code = "websocket_connection_limit_reached"
+    return ErrorEvent(2, nth=2, status=400, code=code, error_type="invalid_request_error")
+
+
 _ONE_OF_EACH = 'CALL pay {"n": 1}\nCALL put {"n": 2}\nCALL look {"n": 3}'
 
 
@@ -44,16 +54,21 @@ class Scenario:
     Attributes:
         inputs: What is asked, one run for each.
         faults: What goes wrong on the server, in each life.
-        server: The server's other options.
+        max_age: After how many seconds the engine opens another connection at the end of a turn, None for never.
+            The server knows nothing of it: one that is slow today still comes to its end.
         sends: What is sent to the run while it goes on.
         steers: What it is steered with.
     """
 
     inputs: tuple[str, ...]
     faults: tuple[Callable[[], Any], ...] = ()
-    server: dict[str, Any] = attrs.field(factory=dict)
+    max_age: float | None = None
     sends: str = ""
     steers: str = ""
+
+    def endpoint(self, url: str) -> triplane.Endpoint:
+        """The server."""
+        return triplane.Endpoint(url, max_age=self.max_age)
 
 
 SCENARIOS = {
@@ -64,7 +79,9 @@ SCENARIOS = {
     "an agent as a tool": Scenario(('CALL ask {"question": "CALL pay {\\"n\\": 1}"}',)),
     "input while it goes on": Scenario(('CALL look {"n": 1}\nSAY 3 word ',), sends='CALL pay {"n": 7}'),
     "a steer": Scenario(("SAY 9 word ",), steers='CALL pay {"n": 7}'),
-    "rotation": Scenario(('REPEAT 3 CALL put {"n": 1}',), server={"max_age": 0.02}),
+    "rotation": Scenario(
+        ('REPEAT 3 CALL put {"n": 1}\nCALL pay {"n": 1}',), faults=(_limit_reached,), max_age=0.002
+    ),
     "fan-out": Scenario(('CALL pay {"n": 1}', 'CALL put {"n": 2}', "SAY 2 word ")),
     "a retry after a drop": Scenario((_ONE_OF_EACH,), faults=(lambda: Drop(5, nth=2),)),
     "a failed response": Scenario((_ONE_OF_EACH,), faults=(lambda: ErrorEvent(4, nth=1, shape="failed"),)),
@@ -223,10 +240,10 @@ async def begin(scenario: Scenario, place: Place, death: Any) -> int:
     """The first life: run everything. Returns the number of writes."""
     agent = make_agent(place)
     async with (
-        open_server(faults=[make() for make in scenario.faults], **scenario.server) as (local, network),
+        open_server(faults=[make() for make in scenario.faults]) as (local, network),
         triplane.open_ledger(place.ledger) as store,
         triplane.open_engine(
-            triplane.Endpoint(local.url),
+            scenario.endpoint(local.url),
             options=_OPTIONS,
             ledger=(ledger := DyingLedger(store, place, death)),
             network=network,
@@ -261,10 +278,10 @@ async def go_on(scenario: Scenario, place: Place) -> None:
     """The second life: resume everything, and write down what came of it."""
     agent = make_agent(place)
     async with (
-        open_server(**scenario.server) as (local, network),
+        open_server() as (local, network),
         triplane.open_ledger(place.ledger) as ledger,
         triplane.open_engine(
-            triplane.Endpoint(local.url), options=_OPTIONS, ledger=ledger, network=network
+            scenario.endpoint(local.url), options=_OPTIONS, ledger=ledger, network=network
         ) as engine,
     ):
         for run_id in await ledger.run_ids():

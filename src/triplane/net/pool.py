@@ -367,8 +367,12 @@ class Pool:
     async def _run(self, place: Place, lanes: Lanes, on_open: Callable[[], None]) -> ConnectFailed | None:
         try:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._rotation.retire_when_old, place, lanes)
-                failure = await lanes.run(self._dialler, on_open=on_open)
+
+                def grow_old() -> None:
+                    nursery.start_soon(self._rotation.retire_when_old, place, lanes)
+                    on_open()
+
+                failure = await lanes.run(self._dialler, on_open=grow_old)
                 if failure is not None and failure.close is not None:
                     # Let in and put out at once. Before the lane's end has the next in line meet the same.
                     self._dial_failed(place, failure)

@@ -44,7 +44,7 @@ class Rotation:
         self._dial = dial
 
     async def retire_when_old(self, place: Place, lanes: Lanes) -> None:
-        """Return once a connection is retired for its age. Cancelled when it is over before."""
+        """Return once a connection that is open now is retired for its age. Cancelled when it is over before."""
         max_age = place.endpoint.max_age
         if max_age is None:
             return
