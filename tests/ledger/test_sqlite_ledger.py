@@ -433,6 +433,16 @@ async def test_a_run_is_listed_as_parked_until_it_goes_on(path: Path, bodies, st
     assert status == summary.status
 
 
+async def test_a_run_that_was_left_a_moment_ago_can_be_removed(path: Path) -> None:
+    async with triplane.open_ledger(path) as ledger:
+        log = ledger.create("run_1")
+        log.append(STARTED)
+        await log.durable()
+        log.release()
+        await ledger.remove("run_1")
+        assert () == await ledger.run_ids()
+
+
 async def test_a_removal_that_is_cancelled_leaves_no_artifacts(path: Path) -> None:
     async with triplane.open_ledger(path) as ledger:
         log = ledger.create("run_1")

@@ -116,9 +116,7 @@ class SqliteLedger:
         """
         self._check_open("claim")
         check_run_id(run_id)
-        before = self._logs.get(run_id)
-        if before is not None and before.is_released:
-            await before.given_back()
+        await self._given_back(run_id)
         take = partial(take_claim, self.writer, run_id=run_id)
         try:
             claim = await self.ask(take, "claim", undo=self._give_back)
@@ -164,6 +162,7 @@ class SqliteLedger:
             LedgerFailed: Somebody has the claim to it, or the file could not be written.
         """
         check_run_id(run_id)
+        await self._given_back(run_id)
 
         def remove(connection: sqlite3.Connection) -> None:
             remove_run(self.writer, connection, run_id)
@@ -274,6 +273,12 @@ class SqliteLedger:
     def _log(self, claim: Claim) -> SqliteLog:
         log = self._claims[claim] = self._logs[claim.run_id] = SqliteLog(self, claim)
         return log
+
+    async def _given_back(self, run_id: str) -> None:
+        """Return once the file knows of a claim that was given back here. A checkpoint if it waits."""
+        before = self.live(run_id)
+        if before is not None and before.is_released:
+            await before.given_back()
 
     def _give_back(self, claim: Claim) -> None:
         if not self._closed:
