@@ -100,6 +100,34 @@ async def test_the_claim_of_a_process_that_was_killed_counts_for_nothing(path: P
             assert [InputAdded(({"n": 1},))] == [record.body for record in await log.read(-1)]
 
 
+COUNT = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1])
+print(*[records for (records,) in connection.execute("SELECT records FROM runs")])
+connection.close()
+"""
+
+
+async def test_a_process_that_leaves_takes_nothing_along(path: Path) -> None:
+    """It deletes the `-wal` file if nobody has a lock, as after a descriptor of the file was closed beside SQLite."""
+
+    async def elsewhere() -> list[str]:
+        command = [sys.executable, "-c", COUNT, str(path)]
+        done = await trio.run_process(command, capture_stdout=True)
+        return done.stdout.decode().split()
+
+    async with triplane.open_ledger(path) as ledger, triplane.open_ledger(path) as second:
+        log = ledger.create("run_1")
+        log.append(STARTED)
+        await log.durable()
+        await ledger.run_ids()
+        await second.run_ids()
+        assert ["1"] == await elsewhere()
+        log.append(RunEnded("completed"))
+        await log.durable()
+        assert ["2"] == await elsewhere()
+
+
 async def test_a_claim_ends_with_its_deadline_and_who_lost_it_cannot_write(path: Path) -> None:
     """As if one of them had been stopped, or were on another machine."""
     now = [1_000.0]

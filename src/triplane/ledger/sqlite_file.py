@@ -1,11 +1,20 @@
-"""How a ledger's SQLite file is opened. No Trio here: this runs in threads."""
+"""How a ledger's SQLite file is opened. No Trio here: this runs in threads.
+
+Nobody but SQLite may open the file and close it again in a process that has it open: closing any descriptor of a file
+gives up all locks that the process has on it (fcntl(2); sqlite.org/howtocorrupt.html, 2.2). Another process that leaves
+then takes itself for the last one and deletes the ``-wal`` file, and what is written afterwards nobody else ever sees.
+So only a file that is not there yet is touched here, and what is in one is asked of SQLite.
+"""
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 import stat
+import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -20,7 +29,7 @@ if TYPE_CHECKING:
 
 Sync = Literal["off", "normal", "full"]
 
-_MAGIC = b"SQLite format 3\0"
+_making = threading.Lock()
 
 
 def check_path(path: str | os.PathLike[str]) -> str:
@@ -60,9 +69,7 @@ def open_file(path: str, sync: Sync, busy_timeout: float) -> sqlite3.Connection:
         LedgerFailed: It cannot be opened.
     """
     with trouble(path, "open"):
-        # Readable to its user alone, whatever the umask; SQLite gives the files beside it the same mode.
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
-        _check_magic(path)
+        _make(path)
         connection = _connect(path, busy_timeout)
         try:
             _until(time.monotonic() + busy_timeout, lambda: _prepare(connection, path))
@@ -111,7 +118,8 @@ def check_identity(path: str, identity: tuple[int, int]) -> None:
 def open_reader(path: str, busy_timeout: float) -> sqlite3.Connection:
     """Open a file that is there for reading."""
     with trouble(path, "open"):
-        _check_magic(path)
+        # SQLite would make it.
+        identity_of(path)
         connection = _connect(path, busy_timeout)
         try:
             connection.execute("PRAGMA query_only = 1")
@@ -138,11 +146,14 @@ def _connect(path: str, busy_timeout: float) -> sqlite3.Connection:
     return connection
 
 
-def _check_magic(path: str) -> None:
-    with Path(path).open("rb") as file:
-        head = file.read(16)
-    if head and head != _MAGIC:
-        raise LedgerCorrupt(f"{path!r} is not a ledger: it is not an SQLite file", path=path, offset=0)
+def _make(path: str) -> None:
+    """Make the file if there is none, and check that it may be written."""
+    # Whoever finds the file there may have it open before it is closed here.
+    with _making, suppress(FileExistsError):
+        # Readable to its user alone, whatever the umask; SQLite gives the files beside it the same mode.
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    if not os.access(path, os.R_OK | os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
 
 def _prepare(connection: sqlite3.Connection, path: str) -> None:

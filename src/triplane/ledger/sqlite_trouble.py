@@ -61,6 +61,9 @@ def trouble(path: str, operation: LedgerOperation) -> Iterator[None]:
     except TriplaneError:
         raise
     except sqlite3.Error as error:
+        if error_code(error) == sqlite3.SQLITE_NOTADB:
+            words = f"{path!r} is not a ledger: it is not an SQLite file"
+            raise LedgerCorrupt(words, path=path, offset=0) from error
         reason = _REASONS.get(error_code(error))
         if reason is None:
             raise LedgerCorrupt(f"{path!r} is damaged: {error}", path=path, offset=0) from error

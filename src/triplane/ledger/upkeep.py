@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
+import os
+import sqlite3
 from collections import Counter, deque
-from contextlib import suppress
+from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -23,12 +24,11 @@ from triplane.core.records import (
 )
 
 from .chain import BrokenChainError, follows, packed_of, seed, unpack
-from .sqlite_file import give_space_back
+from .sqlite_file import give_space_back, open_reader
 from .sqlite_rows import all_runs, check_totals, read_chunks, read_packed
 from .sqlite_trouble import transaction
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Callable, Iterator, Sequence
 
     from .chain import Chunk
@@ -317,8 +317,15 @@ def _cut(
         raise ConfigError(f"{str(copy)!r} is from an earlier repair; move it away first")
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     with transaction(connection, "IMMEDIATE"):
-        shutil.copyfile(path, copy)
-        copy.chmod(0o600)
+        # Page by page, as they are, and by SQLite: see the module of the file.
+        os.close(os.open(copy, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        try:
+            with closing(open_reader(path, 1.0)) as source, closing(sqlite3.connect(copy)) as target:
+                source.backup(target)
+        except BaseException:
+            # Half a copy would be in the way of the next attempt.
+            copy.unlink()
+            raise
         runs = {run.run_id: run for run in all_runs(connection, path)}
         for damage in found:
             run = runs[damage.run_id]
