@@ -205,6 +205,18 @@ class TestComputer:
         assert answer["status"] == "incomplete"
         assert "return PNG bytes or a triplane.Image" in remark["content"]
 
+    async def test_a_picture_of_nothing(self) -> None:
+        """The API would refuse the request, and with it the run's other answers."""
+
+        async def nothing(actions: Any, context: ToolContext) -> bytes:
+            await trio.lowlevel.checkpoint()
+            return b""
+
+        outcome = await run_one(computer_tool(nothing, on_error="report"), one=self.called())
+
+        assert "ValueError: Image takes a picture as data=, and not nothing" in outcome.output
+        assert ("failed", None) == (outcome.kind, outcome.content)
+
     async def test_a_picture_that_is_too_large(self) -> None:
         async def huge(actions: Any, context: ToolContext) -> bytes:
             await trio.lowlevel.checkpoint()

@@ -243,7 +243,10 @@ def test_what_is_not_what_it_says() -> None:
     image = mcp_types.ImageContent(data="no base64!", mime_type="image/png")
     good = mcp_types.ImageContent(data="cG5n", mime_type="IMAGE/PNG")
 
+    empty = mcp_types.ImageContent(data="", mime_type="image/png")
+
     assert "[image: image/png, whose data is not base64]" == value_of(result(image))
+    assert "[image: image/png, 0 bytes, which are not shown]" == value_of(result(empty))
     assert "[image: image/png, 3 bytes]" == text_of(result(good))
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import weakref
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import pytest
 import trio
 from tool_bench import NoEngine, Recorder, call, run_all, run_one, until
@@ -421,6 +424,29 @@ class TestMethods:
             def work(self) -> None: ...
 
         assert [each.name for each in tools_of(Slotted())] == ["work"]
+
+    def test_of_an_object_with_slots(self) -> None:
+        """Its limits would be counted for each by itself."""
+
+        @attrs.define
+        class Drawer:
+            name: str
+
+            @tool(max_concurrency=1)
+            async def open(self) -> str:
+                await trio.lowlevel.checkpoint()
+                return self.name
+
+        drawer, other = Drawer("a"), Drawer("b")
+        first, second = drawer.open, other.open
+
+        assert (first, second) == (drawer.open, other.open)
+        assert (first,) == tools_of(drawer)
+        assert first is not second
+        gone = weakref.ref(drawer)
+        del first, drawer
+        gc.collect()
+        assert None is gone()
 
     def test_what_has_none(self) -> None:
         with pytest.raises(ConfigError, match="int has no tools; declare methods of it with @triplane.tool"):

@@ -22,7 +22,7 @@ from .output import CallOutput, NotTextError
 from .progress import ProgressMeter
 from .secrets import UnknownSecretError, Vault, structured
 from .tool import tool_for
-from .workbench import Workbench
+from .workbench import Workbench, acquire, lent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -218,17 +218,13 @@ class CallRun:
         self._queued = trio.current_time()
         # Whoever waits for this goes on once this task waits itself.
         self.in_line.set()
-        for limiter in self._setting.workbench.places(tool):
-            # Not on behalf of the task: a tool that runs an agent has calls in the same one. A free place costs no turn
-            # of the scheduler; where others wait there is none, so nobody is overtaken.
-            try:
-                limiter.acquire_on_behalf_of_nowait(self)
-            except trio.WouldBlock:
-                await limiter.acquire_on_behalf_of(self)
-            self._held.append(limiter)
+        places = self._setting.workbench.places(tool)
+        for place in places:
+            self._held.append(await acquire(place, self))
         key = idempotency_key(self._setting.run_id, call.call_id)
         await observer.starting(call, tool, key)
-        return await self._execute(tool, arguments, key)
+        with lent(places):
+            return await self._execute(tool, arguments, key)
 
     async def _execute(self, tool: Tool, arguments: dict[str, Any], key: str) -> ToolOutcome:
         self._started = trio.current_time()

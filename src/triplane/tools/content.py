@@ -24,6 +24,9 @@ def _one_source(instance: Any, _attribute: object, _value: object) -> None:
     given = [source for source in (instance.data, instance.url, instance.file_id) if source is not None]
     if len(given) != 1:
         raise ValueError(f"{type(instance).__name__} takes one of data=, url= and file_id=, not {len(given)}")
+    if isinstance(instance, Image) and given == [b""]:
+        # The API would refuse the whole request.
+        raise ValueError("Image takes a picture as data=, and not nothing")
 
 
 @attrs.frozen
@@ -38,7 +41,7 @@ class Image:
         detail: How closely the model looks at it.
 
     Raises:
-        ValueError: Not exactly one of `data`, `url` and `file_id` is given.
+        ValueError: Not exactly one of `data`, `url` and `file_id` is given, or `data` is empty.
     """
 
     data: bytes | None = attrs.field(default=None, repr=lambda data: f"<{len(data or b'')} bytes>")

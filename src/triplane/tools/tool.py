@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, Unpack, overload
+from weakref import WeakValueDictionary
 
 import attrs
 
@@ -271,6 +272,8 @@ def described(
 class ToolMethod:
     """A method that was declared as a tool. Of an object, ``obj.method`` is the `FunctionTool`, always the same one.
 
+    Of an object with slots it is the same one as long as somebody has it, an agent say.
+
     Args:
         unbound: The tool as if its function were called without ``self``.
     """
@@ -278,6 +281,9 @@ class ToolMethod:
     def __init__(self, unbound: FunctionTool[..., Any]) -> None:
         self._unbound = unbound
         self._attribute = unbound.name
+        # Those of objects without a __dict__, by the objects' ids. A tool holds its object, so an id that is here is
+        # nobody else's.
+        self._made: WeakValueDictionary[int, FunctionTool[..., Any]] = WeakValueDictionary()
 
     def __set_name__(self, owner: type, name: str) -> None:
         self._attribute = name
@@ -292,12 +298,16 @@ class ToolMethod:
     def __get__(self, instance: object | None, owner: type) -> ToolMethod | FunctionTool[..., Any]:
         if instance is None:
             return self
+        if (known := self._made.get(id(instance))) is not None:
+            return known
         bound = self._unbound.function.__get__(instance, owner)
         made = attrs.evolve(self._unbound, function=bound, producer=producer_of(bound, self._unbound.name))
         # As `functools.cached_property` does: from here on the instance answers itself.
         with_dict = getattr(instance, "__dict__", None)
         if with_dict is not None:
             with_dict[self._attribute] = made
+        else:
+            self._made[id(instance)] = made
         return made
 
 

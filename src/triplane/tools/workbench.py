@@ -3,15 +3,65 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, final
+from contextlib import contextmanager
+from contextvars import ContextVar
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, final
 from weakref import WeakKeyDictionary
 
 import trio
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping
+
     from triplane.core.artifacts import ArtifactStore
 
     from .tool import Tool
+
+
+# The places that the calls hold which this task works for, each with what stands for it meanwhile. A call that runs an
+# agent waits for that one's calls, and would wait for ever if they waited for its own place.
+_NOTHING: Final[Mapping[trio.CapacityLimiter, trio.CapacityLimiter]] = MappingProxyType({})
+_lent: ContextVar[Mapping[trio.CapacityLimiter, trio.CapacityLimiter]] = ContextVar(
+    "triplane lent places", default=_NOTHING
+)
+
+
+@contextmanager
+def lent(places: Collection[trio.CapacityLimiter]) -> Iterator[None]:
+    """While this block runs, calls that are made in it may use its places, one call at a time for each. Not a checkpoint."""
+    if not places:
+        yield
+        return
+    before = _lent.get()
+    mine = {**before, **{place: trio.CapacityLimiter(1) for place in places}}
+    token = _lent.set(mine)
+    try:
+        yield
+    finally:
+        _lent.reset(token)
+        # A task that was left behind may not use what is not ours any more.
+        mine.clear()
+
+
+async def acquire(place: trio.CapacityLimiter, borrower: object) -> trio.CapacityLimiter:
+    """Wait for a place, or for one that a call around this one has lent, and return what is to be released.
+
+    Only if none is free is it a checkpoint.
+    """
+    own = _lent.get().get(place)
+    # Not on behalf of the task: a tool that runs an agent has calls in the same one. A free place costs no turn of the
+    # scheduler; where others wait there is none, so nobody is overtaken.
+    for each in (place,) if own is None else (own, place):
+        try:
+            each.acquire_on_behalf_of_nowait(borrower)
+        except trio.WouldBlock:
+            continue
+        return each
+    # Of the two only the call's own is sure to come free.
+    last = place if own is None else own
+    await last.acquire_on_behalf_of(borrower)
+    return last
 
 
 @final

@@ -72,7 +72,7 @@ def _media(data: str, kind: str, word: str, uri: str = "") -> Part:
         content = binascii.a2b_base64(data, strict_mode=True)
     except (binascii.Error, ValueError):
         return f"[{word}: {kind}, whose data is not base64]"
-    if kind.lower() in _IMAGES:
+    if kind.lower() in _IMAGES and content:
         return Image(content, media_type=kind.lower())
     if kind.lower() == "application/pdf":
         name = unquote(urlsplit(uri).path).rpartition("/")[2]
