@@ -207,3 +207,13 @@ async def test_a_cancelled_run_knows_what_is_safe(bench, autojump_clock, when, s
     assert safe == caught.value.receipt.next
     outcomes = {"before": [], "in the tool": ["cancelled"], "after": ["ok"]}
     assert outcomes[when] == [effect.outcome for effect in caught.value.receipt.effects]
+
+
+async def test_what_was_turned_down_and_could_not_be_sent_again_was_sent(bench, autojump_clock) -> None:
+    limit = ErrorEvent(0, code="websocket_connection_limit_reached", status=400)
+    async with bench(faults=[limit, RefuseUpgrade(404, nth=2)]) as b:
+        with pytest.raises(triplane.ConnectFailed) as caught:
+            await b.engine.run(triplane.Agent("m"), "hello")
+
+    # It left this process, so not "nothing"; the model did not run for it.
+    assert ("finished", "resume") == (caught.value.receipt.sent, caught.value.receipt.next)

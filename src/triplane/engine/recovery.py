@@ -94,7 +94,9 @@ class Recovery:
         self._ambiguous_sends: AmbiguousSends = agent.ambiguous_sends or options.ambiguous_sends
         self._spent = 0
         self._resent_full = False
-        self._in_doubt: Interrupted | None = None
+        # What an error tells of when nothing of the attempt in hand was sent: of one for which the model may have run
+        # rather than of one that was only turned down.
+        self._told: Interrupted | None = None
         self._forbidden = False
 
     def decide(self, at: Interrupted) -> Verdict:
@@ -103,8 +105,8 @@ class Recovery:
         # and drops them would be tried for ever.
         if at.progressed:
             self._spent = 0
-        if at.boundary.ambiguous:
-            self._in_doubt = at
+        if at.boundary.ambiguous or (at.boundary.sent != "nothing" and self._told is None):
+            self._told = at
         verdict = self._judge(at)
         if verdict == "resend_full":
             # Full input continues nothing, so there is nothing left that the server could have forgotten.
@@ -173,12 +175,12 @@ class Recovery:
     def so_far(self, effects: tuple[Effect, ...]) -> Receipt | None:
         """What the attempts before have done, for when nothing of the one in hand was sent.
 
-        None if the model cannot have run for any of them.
+        None if nothing was sent by any of them either.
 
         Args:
             effects: The tool calls of the run that started.
         """
-        return None if self._in_doubt is None else self._receipt(self._in_doubt, effects)
+        return None if self._told is None else self._receipt(self._told, effects)
 
     def _receipt(self, at: Interrupted, effects: tuple[Effect, ...]) -> Receipt:
         return Receipt(
