@@ -357,6 +357,26 @@ async def test_only_a_redirect_for_good_holds_for_the_next_request(
     assert (next_target or first.target) == head.target
 
 
+async def test_an_answer_that_is_not_http_names_no_key(rig, autojump_clock) -> None:
+    """The library quotes the line that it cannot read."""
+
+    async def fresh() -> str:
+        return f"{KEY}-fresh"
+
+    r = rig(refresh_key=fresh)
+    peer = await r.open()
+    await r.ask(peer)
+    await peer.say(answer(401, b"{}"))
+    head, _ = await peer.request()
+    sent = dict(head.headers)[b"authorization"]
+    await peer.say(b"HTTP/1.1 200 OK\r\nYou sent " + sent + b"\r\n\r\n")
+    with pytest.raises(ConnectionLost, match=r"You sent Bearer \*\*\*") as caught:
+        await r.connection.receive()
+
+    assert sent == f"Bearer {KEY}-fresh".encode()
+    assert "fresh" not in str(caught.value)
+
+
 @pytest.mark.parametrize("location", ["https://host:81/v1", "http://host:82/v1", "http://elsewhere/"])
 async def test_a_redirect_to_another_origin_gets_nothing(rig, autojump_clock, location) -> None:
     r = rig()

@@ -72,6 +72,20 @@ async def test_an_error_names_none_by_the_time_it_is_received(rig, nursery, auto
     assert (ENDPOINT.mask.frame(orjson.dumps(TOLD[0]).decode()),) == await r.connection.receive()
 
 
+async def test_an_answer_that_cannot_be_understood_names_none(rig, nursery, autojump_clock) -> None:
+    """Libraries quote what they do not understand."""
+    r = rig(endpoint=ENDPOINT)
+    nursery.start_soon(r.run)
+    await r.peer.next_event()
+    await r.peer.stream.send_all(
+        f"HTTP/1.1 101 Yes\r\nConnection: Upgrade\r\nUpgrade: {KEY}\r\n\r\n".encode()
+    )
+    await r.ended.wait()
+
+    assert str(r.failure).startswith("no WebSocket at ws://host/v1/responses: ")
+    assert KEY not in str(r.failure) + repr(r.failure)
+
+
 async def test_a_redirect_to_another_place_names_none(rig, nursery, autojump_clock) -> None:
     r = rig(endpoint=ENDPOINT)
     nursery.start_soon(r.run)

@@ -233,6 +233,19 @@ async def test_a_refusal_that_repeats_the_request_repeats_no_password(nursery) -
     assert "Proxy-Authorization: Basic ***" in caught.value.body
 
 
+async def test_an_answer_that_is_not_http_repeats_no_password(nursery) -> None:
+    async def repeat(stream: trio.abc.Stream) -> None:
+        said = network.requests[0].replace(b"\r\n", b" ")
+        await stream.send_all(b"HTTP/1.1 407 x\r\nYou said " + said + b"\r\n\r\n")
+
+    network = ProxyNetwork(nursery, repeat)
+    dialler, endpoint = through(network)
+    with pytest.raises(ConnectFailed, match="did not answer in HTTP") as caught:
+        await dialler.dial(endpoint)
+
+    assert "Basic ***" in str(caught.value)
+
+
 async def test_a_silent_proxy_has_a_deadline_of_its_own(nursery, autojump_clock) -> None:
     async def say_nothing(_stream: trio.abc.Stream) -> None:
         await trio.sleep_forever()

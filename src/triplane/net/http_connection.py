@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from .credentials import Credentials
     from .dial import Dialler
     from .endpoint import Endpoint
-    from .mask import Mask
 
 _MAX_REDIRECTS: Final = 5
 # Those that ask for the same again elsewhere. A 303 asks for something else.
@@ -79,6 +78,8 @@ class HttpConnection:
         self._resource = endpoint.resource
         self._network: DialledNetwork | None = None
         self._credentials: Credentials
+        # For what the latest request was made with: the key may be a fresh one.
+        self._mask = endpoint.mask
         self._opened_at: float | None = None
         self._requests = 0
         self._busy = False
@@ -158,7 +159,7 @@ class HttpConnection:
         except (httpcore2.NetworkError, httpcore2.ProtocolError) as error:
             # What a library says of our own bytes may quote them, credentials included.
             ours = isinstance(error, httpcore2.LocalProtocolError)
-            words = "" if ours else f": {error}"[:200]
+            words = "" if ours else f": {self._mask.text(str(error))}"[:200]
             fault = ConnectionLost(f"the HTTP connection broke off{words}", connection=self.name)
         finally:
             exchange.end(fault)
@@ -174,6 +175,7 @@ class HttpConnection:
         self._network.on_write = exchange.connected.set
         while True:
             asker = await self._credentials.current()
+            self._mask = asker.mask
             async with http.stream(
                 "POST",
                 # Where that is, the network and the Host header say.
@@ -213,7 +215,7 @@ class HttpConnection:
         if 200 <= status < 300 and kind == "text/event-stream":
             if headers.get("content-encoding", "identity").strip().lower() != "identity":
                 return ProtocolViolation("the server compressed the events, which it was asked not to do")
-            return await self._read_events(response, exchange, asker.mask)
+            return await self._read_events(response, exchange)
         content = await _beginning_of(response, asker)
         if 200 <= status < 300:
             return ProtocolViolation(
@@ -225,14 +227,14 @@ class HttpConnection:
         return None
 
     async def _read_events(
-        self, response: httpcore2.Response, exchange: HttpExchange, mask: Mask
+        self, response: httpcore2.Response, exchange: HttpExchange
     ) -> TriplaneError | None:
         parser = EventStreamParser(max_size=self._options.max_message_size)
         try:
             async with aclosing(response.aiter_stream()) as chunks:
                 async for chunk in chunks:
                     if frames := parser.feed(chunk):
-                        await exchange.put([mask.frame(frame) for frame in frames])
+                        await exchange.put([self._mask.frame(frame) for frame in frames])
         except EventTooLarge:
             words = f"an event is larger than {self._options.max_message_size:,} bytes"
             return ConnectionLost(

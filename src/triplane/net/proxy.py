@@ -174,7 +174,8 @@ async def open_tunnel(stream: trio.abc.Stream, proxy: Proxy, host: str, port: in
         if response is not None:
             # Its body broke off; the refusal stands.
             raise _refused(proxy, target, response, body) from None
-        raise ConnectFailed(f"the proxy {proxy} did not answer in HTTP: {error}", stage="proxy") from None
+        words = proxy.masked(str(error))
+        raise ConnectFailed(f"the proxy {proxy} did not answer in HTTP: {words}", stage="proxy") from None
     if connection.trailing_data[0]:
         # Nobody speaks before the client in TLS or in a WebSocket upgrade, so this is no tunnel.
         raise ConnectFailed(f"the proxy {proxy} sent bytes that are not the endpoint's", stage="proxy")

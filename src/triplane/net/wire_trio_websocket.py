@@ -97,7 +97,8 @@ class TrioWebSocketWire(Wire):
             error = _first(group)
             # What a library says of our own bytes may quote them, credentials included.
             ours = isinstance(error, (LocalProtocolError, h11.LocalProtocolError))
-            self._protocol_error = "the WebSocket library refused to go on" if ours else str(error)
+            words = "the WebSocket library refused to go on" if ours else str(error)
+            self._protocol_error = self.mask.text(words)
         finally:
             self._over.set()
             self._done.set()

@@ -149,7 +149,7 @@ class WebsocketsWire(Wire):
             return refusal
         why = "the connection ended before the upgrade was answered"
         if self._head():
-            why = str(self._protocol.handshake_exc)
+            why = self.mask.text(str(self._protocol.handshake_exc))
         return ConnectFailed(f"no WebSocket at {url}: {why}", stage="upgrade", status=None)
 
     def _head(self) -> bytes:
