@@ -50,6 +50,21 @@ def test_a_text_may_be_cut_off_in_the_middle_of_a_secret() -> None:
     assert "short" == Mask([KEY, "short"]).text("short")
 
 
+def test_a_text_may_be_json_that_is_read_later() -> None:
+    written = KEY.replace("/", "\\/")
+
+    assert '{"message": "no such key: ***"}' == Mask([KEY]).text(f'{{"message": "no such key: {written}"}}')
+
+
+def test_a_secret_may_begin_with_another_one() -> None:
+    mask = Mask([KEY, f"{KEY}-of-another"])
+
+    assert "***" == mask.text(f"{KEY}-of-another")
+    assert '{"type": "error", "message": "***"}' == mask.frame(
+        f'{{"type": "error", "message": "{KEY}-of-another"}}'
+    )
+
+
 @pytest.mark.parametrize("code", [1008, 4000])
 async def test_a_reason_for_closing_names_none(rig, nursery, autojump_clock, code) -> None:
     r = rig(endpoint=ENDPOINT)

@@ -29,21 +29,18 @@ class Mask:
     """
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        self._secrets = tuple(secret for secret in secrets if len(secret) >= _SHORTEST)
-        forms: dict[str, None] = {}
-        for secret in self._secrets:
-            if not _VOCABULARY.fullmatch(secret):
-                written = orjson.dumps(secret).decode()[1:-1]
-                # Some write JSON with a backslash before each slash.
-                forms |= dict.fromkeys((written, written.replace("/", "\\/")))
-        self._forms = tuple(forms)
+        secrets = [secret for secret in secrets if len(secret) >= _SHORTEST]
+        telling = [secret for secret in secrets if not _VOCABULARY.fullmatch(secret)]
+        self._in_frames = _longest_first(form for secret in telling for form in _as_json(secret))
+        # Text may be JSON that is read later on.
+        self._in_text = _longest_first((*secrets, *self._in_frames))
 
     def text(self, text: str) -> str:
         """Words, perhaps cut off at their end."""
-        for secret in self._secrets:
-            text = text.replace(secret, MASK)
-            for length in range(len(secret) - 1, _SHORTEST - 1, -1):
-                if text.endswith(secret[:length]):
+        for form in self._in_text:
+            text = text.replace(form, MASK)
+            for length in range(len(form) - 1, _SHORTEST - 1, -1):
+                if text.endswith(form[:length]):
                     text = text[:-length] + MASK
                     break
         return text
@@ -54,7 +51,7 @@ class Mask:
         All others stay as they are: what the model says is the user's, even if it is the key.
         """
         # Most frames hold none, and are not looked at any closer.
-        if not any(form in frame for form in self._forms):
+        if not any(form in frame for form in self._in_frames):
             return frame
         try:
             kind = address_of(frame).type
@@ -62,6 +59,17 @@ class Mask:
             kind = ""
         if kind and kind not in ERROR_TYPES and not kind.endswith(".failed"):
             return frame
-        for form in self._forms:
+        for form in self._in_frames:
             frame = frame.replace(form, MASK)
         return frame
+
+
+def _as_json(secret: str) -> tuple[str, str]:
+    written = orjson.dumps(secret).decode()[1:-1]
+    # Some write JSON with a backslash before each slash.
+    return written, written.replace("/", "\\/")
+
+
+def _longest_first(forms: Iterable[str]) -> tuple[str, ...]:
+    """Without repetitions. Of a secret that begins with another one, nothing is left behind the mask of that one."""
+    return tuple(sorted(set(forms), key=lambda form: (-len(form), form)))
