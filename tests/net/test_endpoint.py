@@ -21,6 +21,7 @@ SECRET = "sk-canary-abcdef0123456789"
         # Only ASCII can be in a request.
         ("ws://host/é/%7Ea?q=ü", "ws://host/%C3%A9/%7Ea/responses?q=%C3%BC"),
         ("ws://bücher.example:9/v1", "ws://xn--bcher-kva.example:9/v1/responses"),
+        ("ws://BÜCHER.example/v1", "ws://xn--bcher-kva.example/v1/responses"),
     ],
 )
 def test_the_url_is_derived_as_openais_client_does(given, url) -> None:
@@ -50,6 +51,8 @@ def test_the_parts_of_a_url() -> None:
         ("wss://host/v1\r\nX: y", "without spaces and control characters"),
         (None, "must be text"),
         ("ws://é..example/v1", "cannot be a name"),
+        # strasse.example by the rules of 2003, and xn--strae-oqa.example by today's.
+        ("wss://straße.example/v1", "could be two; give its xn-- form"),
     ],
 )
 def test_a_wrong_url_is_one_clear_error(url, words) -> None:

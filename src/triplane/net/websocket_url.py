@@ -62,6 +62,11 @@ def _ascii_authority(authority: str) -> str:
         return authority
     host, colon, port = authority.partition(":")
     try:
-        return f"{host.encode('idna').decode()}{colon}{port.encode('ascii').decode()}"
+        name = host.encode("idna")
+        # The standard library knows the rules of 2003 alone. Where those change a letter, as ß into ss, today's rules
+        # may lead to somebody else, who would get the key.
+        if name.decode("idna").lower() == host.lower():
+            return f"{name.decode()}{colon}{port.encode('ascii').decode()}"
     except UnicodeError:
-        raise ConfigError("the host in the endpoint's URL cannot be a name; give its xn-- form") from None
+        pass
+    raise ConfigError("the host in the endpoint's URL cannot be a name, or could be two; give its xn-- form")
