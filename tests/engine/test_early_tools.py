@@ -391,3 +391,36 @@ async def test_the_response_in_its_place_does_not_wait(
     ((answered, output),) = outputs(requests[-1])
     assert call_id == answered
     assert output.startswith("saw a" if name == "look" else "The tool was not run: this call has the id")
+
+
+async def test_one_that_is_taken_over_cancels_those_that_wait_for_a_person(autojump_clock: Any) -> None:
+    @triplane.tool(effect="read", early=True, siblings="cancel")
+    async def look() -> str:
+        """Look."""
+        await trio.sleep(1)
+        raise ValueError("dark")
+
+    @triplane.tool(needs_approval=True)
+    async def pay() -> str:
+        """Pay."""
+        raise AssertionError("nobody approved it")
+
+    async def play(peer: Played) -> None:
+        await peer.request()
+        if peer.number == 1:
+            await peer.created("r1")
+            await peer.done(call("look"))
+            await trio.sleep(3)
+            await peer.close(1011)
+            return
+        await peer.answer("r2", call("look", "{}", "call_2"), call("pay", "{}", "call_3", "fc_3"))
+        await peer.request()
+        await peer.answer("r3", message("Done."))
+
+    with trio.fail_after(100):
+        result, _, requests = await run_on_stage(triplane.Agent("m", tools=[look, pay]), play)
+
+    assert "Done." == result.text
+    (_, looked), (_, paid) = outputs(requests[-1])
+    assert "dark" in looked
+    assert "look failed" in paid

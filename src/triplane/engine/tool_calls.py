@@ -158,7 +158,7 @@ class ToolCalls:
     def refuse_unasked(self) -> None:
         """No call runs unasked because the server says that its model does not wait for it: nobody could be asked.
 
-        To be called before `start_async`; `claim` does. Not a checkpoint.
+        To be called before `start_async`; `take_up` does. Not a checkpoint.
         """
         for call in self._run.calls.outstanding:
             tool = tool_for(call, self._agent.tools_by_name)
@@ -169,7 +169,7 @@ class ToolCalls:
                 self._record(ToolFinished(call.call_id, call.full_name, outcome))
 
     def is_begun(self, call: ToolCall) -> bool:
-        """Whether a call that `claim` gave has started, or gets what another call brings.
+        """Whether a call that `take_up` gave has started, or gets what another call brings.
 
         That is one of a response that was retracted, or of an earlier one whose id it has and that still runs.
         """
@@ -223,7 +223,7 @@ class ToolCalls:
             self._check_repetitions()
 
     async def run(self, calls: Iterable[ToolCall]) -> None:
-        """Run what `claim` gave, and wait until each of them has its outcome.
+        """Run what `take_up` gave, and wait until each of them has its outcome.
 
         Raises:
             RunFailed: A tool failed that says ``on_error="raise"``.
@@ -263,10 +263,10 @@ class ToolCalls:
                 lambda: all(self._run.calls.outcome_of(each.call_id) for each in others)
             )
             self.check()
-        self._cancel_those_who_wait(own)
+        self._cancel_those_who_wait(own, begun)
         self._check_repetitions()
 
-    def _cancel_those_who_wait(self, ran: Iterable[ToolCall]) -> None:
+    def _cancel_those_who_wait(self, ran: Iterable[ToolCall], begun: Mapping[str, CallRun]) -> None:
         """What the failure of a call does to calls of its response that wait for approval."""
         tools, calls = self._agent.tools_by_name, self._run.calls
         started = {effect.call_id for effect in calls.effects}
@@ -275,7 +275,9 @@ class ToolCalls:
             if tool is None or (tool.siblings or self._agent.siblings) != "cancel":
                 continue
             outcome = calls.outcomes.get(call.call_id)
-            if call.call_id in started and outcome is not None and outcome.kind in ("failed", "timed_out"):
+            # One that was taken over ran under the id of the call before it.
+            ran_as = begun[call.call_id].call if call.call_id in begun else call
+            if ran_as.call_id in started and outcome is not None and outcome.kind in ("failed", "timed_out"):
                 for other in calls.pending:
                     self.finished(other, ToolOutcome("cancelled", results.sibling_failed(call.full_name)))
 
