@@ -17,7 +17,7 @@ from triplane.tools import CallRun, ToolFailedError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from triplane.core.outcome import ToolCall, ToolOutcome
+    from triplane.core.outcome import ToolCall
     from triplane.core.reducer import RunReducer
     from triplane.tools import FailurePolicy, Setting, Tool
 
@@ -47,60 +47,54 @@ class AsyncCalls:
         """Start those that have not begun. Not a checkpoint."""
         for call in self._run.calls.outstanding:
             if call.call_id not in self._begun:
-                self._begun.add(call.call_id)
-                self._running += 1
-                one = CallRun(call, tools, self._setting)
-                nursery.start_soon(self._one, one, name=f"async tool {call.full_name[:64]}")
+                self._begin(nursery, call, CallRun(call, tools, self._setting))
 
     def take_over(
-        self,
-        nursery: trio.Nursery,
-        call: ToolCall,
-        earlier: CallRun,
-        finish: Callable[[ToolCall, ToolOutcome, str], None],
+        self, nursery: trio.Nursery, call: ToolCall, earlier: CallRun, hand_over: Callable[[], object]
     ) -> None:
-        """Give a call the outcome of one that runs already, in a task of somebody else's. Not a checkpoint."""
-        self._begun.add(call.call_id)
-        self._running += 1
-        nursery.start_soon(self._other, call, earlier, finish, name=f"async tool {call.full_name[:64]}")
+        """Give a call the outcome of one that runs already, in a task of somebody else's. Not a checkpoint.
+
+        Args:
+            nursery: Where it is waited for.
+            call: Who gets the outcome.
+            earlier: Whose it is.
+            hand_over: Records it for the call, once it is there.
+        """
+        self._begin(nursery, call, earlier, hand_over)
 
     def has_begun(self, call: ToolCall) -> bool:
         """Whether a call was started here."""
         return call.call_id in self._begun
 
-    async def _one(self, one: CallRun) -> None:
-        """Run one call. What is expected to fail is a value: nothing but bugs raises into the nursery."""
-        try:
-            await one.run()
-            self._note_failure(one)
-        except TriplaneError as failure:
-            self._failure = failure
-        finally:
-            self._running -= 1
-            self._has_ended = True
-            self.wake()
-
-    async def _other(
-        self, call: ToolCall, earlier: CallRun, finish: Callable[[ToolCall, ToolOutcome, str], None]
+    def _begin(
+        self,
+        nursery: trio.Nursery,
+        call: ToolCall,
+        one: CallRun,
+        hand_over: Callable[[], object] | None = None,
     ) -> None:
-        """The same for a call that gets the outcome of another one."""
+        self._begun.add(call.call_id)
+        self._running += 1
+        nursery.start_soon(self._see_to, one, hand_over, name=f"async tool {call.full_name[:64]}")
+
+    async def _see_to(self, one: CallRun, hand_over: Callable[[], object] | None) -> None:
+        """Run one call, or wait for one. What is expected to fail is a value: nothing but bugs raises into the nursery."""
         try:
-            await earlier.over.wait()
-            assert earlier.outcome is not None
-            finish(call, earlier.outcome, earlier.call.call_id)
-            self._note_failure(earlier)
+            if hand_over is None:
+                await one.run()
+            else:
+                await one.over.wait()
+                hand_over()
+            if one.raises(self._policy):
+                assert one.outcome is not None
+                self._failure = ToolFailedError(one.call, one.outcome)
+                self._failure.__cause__ = one.error
         except TriplaneError as failure:
             self._failure = failure
         finally:
             self._running -= 1
             self._has_ended = True
             self.wake()
-
-    def _note_failure(self, one: CallRun) -> None:
-        if one.raises(self._policy):
-            assert one.outcome is not None
-            self._failure = ToolFailedError(one.call, one.outcome)
-            self._failure.__cause__ = one.error
 
     def wake(self) -> None:
         """Have whoever waits look again. Idempotent. Not a checkpoint."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, final
 
 import attrs
@@ -192,7 +193,7 @@ class ToolCalls:
             if self._async.has_begun(call):
                 continue
             if (earlier := self._take_over(call)) is not None:
-                self._async.take_over(self._nursery, call, earlier, self._finish)
+                self._async.take_over(self._nursery, call, earlier, partial(self._hand_over, call, earlier))
             elif call.call_id in self._run.calls.retracted:
                 self._refuse_id(call)
         self._async.start(self._nursery, self._tools())
@@ -254,8 +255,7 @@ class ToolCalls:
         except ToolFailedError as error:
             failure = error
         for call, earlier in taken_over:
-            assert earlier.outcome is not None
-            self._finish(call, earlier.outcome, earlier.call.call_id)
+            self._hand_over(call, earlier)
         if failure is not None:
             raise self._failed(failure) from failure.__cause__
         if others:
@@ -390,6 +390,10 @@ class ToolCalls:
         if found is not None:
             del self._begun[found.call.call_id]
         return found
+
+    def _hand_over(self, call: ToolCall, earlier: CallRun) -> None:
+        assert earlier.outcome is not None
+        self._finish(call, earlier.outcome, earlier.call.call_id)
 
     def _refuse_id(self, call: ToolCall) -> None:
         self._finish(call, ToolOutcome("failed", _ID_USED, "invalid_arguments"), call.call_id)
