@@ -14,7 +14,17 @@ from hypothesis import strategies as st
 from tool_bench import NoEngine, Recorder, call, run_all, run_one, steady, told
 
 from triplane.core.outcome import EffectClass, ToolCall, ToolOutcome
-from triplane.tools import Setting, Sink, Tool, ToolContext, by_name, idempotency_key, run_calls, tool
+from triplane.tools import (
+    Setting,
+    Sink,
+    Tool,
+    ToolContext,
+    Workbench,
+    by_name,
+    idempotency_key,
+    run_calls,
+    tool,
+)
 
 
 @tool(effect="read")
@@ -635,6 +645,17 @@ class TestObserverFails:
         with pytest.RaisesGroup(LedgerBrokenError, LedgerBrokenError):
             await run_all(*calls, tools=[echo], observer=observer)
         assert len(observer.outcomes) == 2
+
+    async def test_who_cannot_record_the_outcome_keeps_no_place(self, autojump_clock: Any) -> None:
+        class Lost(Recorder):
+            def finished(self, call: ToolCall, outcome: ToolOutcome) -> None:
+                raise LedgerBrokenError
+
+        workbench = Workbench(max_concurrency=1)
+        with pytest.raises(LedgerBrokenError):
+            await run_one(echo, Lost(), workbench=workbench, text="a")
+        with trio.fail_after(1):
+            assert "ok" == (await run_one(echo, workbench=workbench, text="a")).kind
 
 
 class Exact(Recorder):

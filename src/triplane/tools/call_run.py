@@ -191,14 +191,16 @@ class CallRun:
             if self._has_secrets:
                 self.outcome = self._without_secrets(self.outcome)
                 self.error = None
-            self._setting.observer.finished(self.call, self.outcome)
-            if self.on_failure is not None and self.has_failed:
-                self.on_failure(self)
-            # Only now: whoever gets the place may just have been told that nobody wants it any more.
-            while self._held:
-                self._held.pop().release_on_behalf_of(self)
-            self.in_line.set()
-            self.over.set()
+            try:
+                self._setting.observer.finished(self.call, self.outcome)
+                if self.on_failure is not None and self.has_failed:
+                    self.on_failure(self)
+            finally:
+                # Only now: whoever gets the place may just have been told that nobody wants it any more.
+                while self._held:
+                    self._held.pop().release_on_behalf_of(self)
+                self.in_line.set()
+                self.over.set()
         return self.outcome
 
     async def _outcome(self) -> ToolOutcome:
