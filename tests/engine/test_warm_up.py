@@ -95,6 +95,9 @@ async def test_what_is_no_agent_is_refused(bench, autojump_clock) -> None:
     async with bench() as b:
         with pytest.raises(triplane.ConfigError, match="what runs is an Agent"):
             await b.engine.warm_up("m")
+    with pytest.raises(triplane.ConfigError, match="what runs is an Agent"):
+        async with triplane.open_engine(triplane.Endpoint("ws://memory/v1"), warm=["m"]):
+            pass
     with pytest.raises(triplane.ConfigError, match="warm= takes a list of agents"):
         async with triplane.open_engine(triplane.Endpoint("ws://memory/v1"), warm=AGENT):
             pass
@@ -123,4 +126,4 @@ async def test_the_agents_to_be_warmed_up_again_do_not_grow_for_ever(bench, auto
                 # As cheap as can be: it is noted all the same.
                 scope.cancel()
                 await b.engine.warm_up(triplane.Agent("m", f"Prompt {number}."))
-        assert 256 == len(b.engine._warmed)
+        assert 256 == len(b.engine._warm_ups._warmed)

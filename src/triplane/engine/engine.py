@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, TypeVar, final
 
 import attrs
-import trio
 
 from triplane.core.artifacts import KeepsArtifacts
-from triplane.core.errors import ConfigError, EngineClosed, TriplaneError
-from triplane.core.remembered import Remembered
+from triplane.core.errors import ConfigError, EngineClosed
 from triplane.net.endpoint import Endpoint
 from triplane.net.statistics import PoolStatistics
 from triplane.tools import Vaults, Workbench, needs_namespaces
@@ -29,7 +27,7 @@ from .run_input import as_items
 from .steering import SteeringSupport
 from .surroundings import Surroundings
 from .transports import RoutedLease, Routes
-from .warm_up import warm_lanes
+from .warm_up import WarmUps
 
 if TYPE_CHECKING:
     import random
@@ -97,10 +95,8 @@ class Engine:
         self._closed = False
         self._runs_active = 0
         self._runs_finished = 0
-        # By fingerprint, each at most one.
-        self._warmed: Remembered[str, list[Agent]] = Remembered(lambda _fingerprint: [])
-        self._taking_lanes = trio.Lock()
-        pool.rewarm = self._rewarm
+        self._warm_ups = WarmUps(endpoint, self._routes, options)
+        pool.rewarm = self._warm_ups.again
 
     def __repr__(self) -> str:
         return f"<Engine: {self._runs_active} runs active, {self._runs_finished} finished; {self._pool!r}>"
@@ -309,36 +305,19 @@ class Engine:
                 f"lanes must be from 1 to {limit} here (max_connections, and lanes_per_connection"
                 f' if the endpoint has lanes="named"), not {lanes!r}'
             )
-        pairs = [(self._lease(agent, f"warm-up of {agent.name}"), agent) for _ in range(lanes)]
-        if self._options.rewarm:
-            self._warmed[agent.fingerprint][:] = [agent]
-        return await warm_lanes(pairs, self._options, self._taking_lanes)
+        return await self._warm_ups.warm([agent] * lanes)
 
     async def _warm_all(self, warm: Iterable[Agent]) -> None:
         """Warm each agent up on a lane of its own."""
         agents = _listed(warm, "warm=", "agents")
         for agent in agents:
-            if not isinstance(agent, Agent):
-                raise ConfigError(f"warm= takes agents, not {agent!r}")
+            self._check_agent(agent)
         if len(agents) > self._options.max_connections:
             raise ConfigError(
                 f"{len(agents)} agents cannot be warm at once on max_connections={self._options.max_connections};"
                 " raise it, or warm fewer"
             )
-        pairs = [(self._lease(agent, f"warm-up of {agent.name}"), agent) for agent in agents]
-        if self._options.rewarm:
-            for agent in agents:
-                self._warmed[agent.fingerprint][:] = [agent]
-        await warm_lanes(pairs, self._options, self._taking_lanes)
-
-    async def _rewarm(self, endpoint: Endpoint, fingerprint: str) -> None:
-        """Warm an agent up on another lane than before. Nobody waits for it, so a failure is no more than that."""
-        pairs = [
-            (self._routes.lease(endpoint, f"warm-up of {agent.name}"), agent)
-            for agent in self._warmed[fingerprint]
-        ]
-        with suppress(TriplaneError):
-            await warm_lanes(pairs, self._options, self._taking_lanes)
+        await self._warm_ups.warm(agents)
 
     @asynccontextmanager
     async def lane(self, endpoint: Endpoint | None = None) -> AsyncIterator[BareLane]:

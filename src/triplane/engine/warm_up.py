@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from typing import TYPE_CHECKING, final
 
 import trio
 
@@ -17,6 +18,7 @@ from triplane.core.errors import (
     TriplaneError,
 )
 from triplane.core.records import FramesReceived
+from triplane.core.remembered import Remembered
 from triplane.core.retry import judge_server_error
 
 from .exchange import exchange
@@ -25,53 +27,86 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from triplane.core.options import EngineOptions
+    from triplane.net.endpoint import Endpoint
 
     from .agent import Agent
-    from .transports import RoutedLease
+    from .transports import RoutedLease, Routes
 
 
-async def warm_lanes(
-    pairs: Sequence[tuple[RoutedLease, Agent]], options: EngineOptions, taking: trio.Lock
-) -> int:
-    """Take a lane for each lease, warm them all, give them back, and return how many are warm.
-
-    All lanes are taken before the first is warmed: one that came back early would be handed out twice.
+@final
+class WarmUps:
+    """The warm-ups of one engine.
 
     Args:
-        pairs: The leases, and who is to be warm there.
+        endpoint: Where agents are warmed up that say nothing else.
+        routes: Makes the leases.
         options: The engine's options.
-        taking: Held while lanes are taken. Two that take some at the same time would wait for each other's for ever.
-
-    Raises:
-        ConnectFailed: No connection could be opened.
-        LimitReached: So many lanes could not be had.
     """
-    failures: list[TriplaneError] = []
-    warm: list[bool] = []
 
-    async def take(lease: RoutedLease, nursery: trio.Nursery) -> None:
+    def __init__(self, endpoint: Endpoint, routes: Routes, options: EngineOptions) -> None:
+        self._endpoint = endpoint
+        self._routes = routes
+        self._options = options
+        # Two that take lanes at the same time would wait for each other's for ever.
+        self._taking = trio.Lock()
+        # Who is to be warmed up again: by fingerprint, each at most one.
+        self._warmed: Remembered[str, list[Agent]] = Remembered(lambda _fingerprint: [])
+
+    async def warm(self, agents: Sequence[Agent]) -> int:
+        """Warm each agent up on a lane of its own, and return how many lanes are warm. A checkpoint.
+
+        Raises:
+            ConnectFailed: No connection could be opened.
+            LimitReached: So many lanes could not be had.
+        """
+        if self._options.rewarm:
+            for agent in agents:
+                self._warmed[agent.fingerprint][:] = [agent]
+        lease = self._routes.lease
+        return await self._warm_lanes(
+            [
+                (lease(agent.endpoint or self._endpoint, f"warm-up of {agent.name}", agent.transport), agent)
+                for agent in agents
+            ]
+        )
+
+    async def again(self, endpoint: Endpoint, fingerprint: str) -> None:
+        """Warm an agent up on another lane than before. Nobody waits for it, so a failure is no more than that."""
+        lease, agents = self._routes.lease, self._warmed[fingerprint]
+        with suppress(TriplaneError):
+            await self._warm_lanes([(lease(endpoint, f"warm-up of {agent.name}"), agent) for agent in agents])
+
+    async def _warm_lanes(self, pairs: Sequence[tuple[RoutedLease, Agent]]) -> int:
+        """Take a lane for each lease, warm them all, give them back, and return how many are warm.
+
+        All lanes are taken before the first is warmed: one that came back early would be handed out twice.
+        """
+        failures: list[TriplaneError] = []
+        warm: list[bool] = []
+
+        async def take(lease: RoutedLease, nursery: trio.Nursery) -> None:
+            try:
+                await lease.acquire(patient=False)
+            except TriplaneError as error:
+                failures.append(error)
+                nursery.cancel_scope.cancel(reason="a lane for the warm-up could not be had")
+
+        async def prepare(lease: RoutedLease, agent: Agent) -> None:
+            warm.append(await _warm(lease, agent, self._options))
+
         try:
-            await lease.acquire(patient=False)
-        except TriplaneError as error:
-            failures.append(error)
-            nursery.cancel_scope.cancel(reason="a lane for the warm-up could not be had")
-
-    async def prepare(lease: RoutedLease, agent: Agent) -> None:
-        warm.append(await _warm(lease, agent, options))
-
-    try:
-        async with taking, trio.open_nursery() as nursery:
+            async with self._taking, trio.open_nursery() as nursery:
+                for lease, _ in pairs:
+                    nursery.start_soon(take, lease, nursery)
+            if failures:
+                raise failures[0]
+            async with trio.open_nursery() as nursery:
+                for lease, agent in pairs:
+                    nursery.start_soon(prepare, lease, agent)
+        finally:
             for lease, _ in pairs:
-                nursery.start_soon(take, lease, nursery)
-        if failures:
-            raise failures[0]
-        async with trio.open_nursery() as nursery:
-            for lease, agent in pairs:
-                nursery.start_soon(prepare, lease, agent)
-    finally:
-        for lease, _ in pairs:
-            lease.release()
-    return sum(warm)
+                lease.release()
+        return sum(warm)
 
 
 async def _warm(lease: RoutedLease, agent: Agent, options: EngineOptions) -> bool:
