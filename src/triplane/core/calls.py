@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .tool_records import ToolFinished, ToolQueued, ToolStarted
 
 
-class Calls:
+class CallBook:
     """The book of a run's calls. Only the run's reducer writes in it.
 
     Attributes:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .approvals import ApprovalBook, questions_of
-from .calls import Calls
+from .calls import CallBook
 from .canonical import canonical_json
 from .conversation import ConversationBook
 from .records import (
@@ -79,7 +79,7 @@ class RunReducer:
         self.turns = 0
         self.conversation = ConversationBook()
         self.turn = TurnAccumulator()
-        self.calls = Calls()
+        self.calls = CallBook()
         self.approvals = ApprovalBook()
         self.usage = RunUsage()
         self.bytes_up = 0
