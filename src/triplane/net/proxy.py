@@ -52,7 +52,7 @@ class Proxy:
         return f"{self.host} port {self.port}"
 
     def masked(self, text: str) -> str:
-        """What the proxy says, without name and password: some repeat a request in what they refuse it with."""
+        """What the proxy says, without the password: some repeat a request in what they refuse it with."""
         if self.authorization is None:
             return text
         encoded = self.authorization.removeprefix(b"Basic ")

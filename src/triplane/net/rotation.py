@@ -64,7 +64,8 @@ class Rotation:
         wanted = self._options.spare_connections - max(0, place.dialling - len(place.queue))
         if room <= 0 or wanted <= 0:
             return 0
-        # No more are looked at than are wanted: this is asked whenever a lane changes hands.
+        # No more are looked at than are wanted: this is asked whenever a lane changes hands. And no more than there are:
+        # `islice` takes no number as large as an option may be.
         most = min(wanted, len(usable))
         idle = sum(1 for _ in islice((lanes for lanes in usable if lanes.is_idle), most))
         return min(room, wanted - idle)

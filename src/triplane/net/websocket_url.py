@@ -16,7 +16,7 @@ def websocket_url(url: str) -> str:
 
     ``https`` becomes ``wss`` and ``http`` becomes ``ws``; ``/responses`` is appended unless the path ends with it; a
     query string is kept. This is how openai-python 3.52.0 derives it. What is not ASCII is written as HTTP has to have
-    it: in percents, a host's name in its ``xn--`` form.
+    it: in percents, a host's name in its ``xn--`` form. A name that could be two, as one with ß, is refused.
 
     Raises:
         ConfigError: It is no URL of an endpoint. The message does not repeat it: a key may have been pasted into it.
