@@ -424,3 +424,34 @@ async def test_one_that_is_taken_over_cancels_those_that_wait_for_a_person(autoj
     (_, looked), (_, paid) = outputs(requests[-1])
     assert "dark" in looked
     assert "look failed" in paid
+
+
+async def test_an_outcome_that_cannot_be_recorded_ends_the_run_as_it_does_elsewhere(
+    autojump_clock: Any,
+) -> None:
+    """A receipt tells what had been sent, and what had begun."""
+    claim: Any = None
+
+    @triplane.tool(effect="read", early=True)
+    async def look() -> str:
+        """Look."""
+        await trio.sleep(1)
+        claim.release()
+        return "seen"
+
+    async def play(peer: Played) -> None:
+        await peer.request()
+        await peer.created("r1")
+        await peer.done(call("look"))
+        await trio.sleep(3)
+        await peer.completed("r1", call("look"))
+
+    async with open_stage(play) as stage:
+        async with stage.engine.open_run(triplane.Agent("m", tools=[look]), "Go.") as run:
+            claim = run.log
+            with pytest.raises(triplane.LedgerFailed) as caught:
+                await run.wait()
+
+    assert "claim_lost" == caught.value.reason
+    assert "nothing" != caught.value.receipt.sent
+    assert ["look"] == [effect.tool for effect in caught.value.receipt.effects]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, final
 
 import attrs
 
-from triplane.core.errors import LimitReached, Receipt, RunFailed
+from triplane.core.errors import LimitReached, Receipt, RunFailed, TriplaneError
 from triplane.core.outcome import ToolOutcome
 from triplane.core.records import (
     ApprovalGiven,
@@ -100,6 +100,8 @@ class ToolCalls:
         self._async = AsyncCalls(run, self._setting, self._policy)
         # What started early and has not been taken up with its response, or with the one in its place.
         self._begun: dict[str, CallRun] = {}
+        # Why what became of one of these could not be recorded.
+        self._unrecorded: TriplaneError | None = None
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
@@ -126,7 +128,7 @@ class ToolCalls:
             if self._may_start(call):
                 begun = self._begun[call.call_id] = CallRun(call, self._tools(), self._setting)
                 self._record(ToolQueued(call.call_id, call.full_name, early=True))
-                self._nursery.start_soon(begun.run, name=f"early tool {call.full_name[:64]}")
+                self._nursery.start_soon(self._run_early, begun, name=f"early tool {call.full_name[:64]}")
 
     def take_up(self) -> tuple[ToolCall, ...]:
         """The calls of the turn that has ended which are to be run, or have started early. Not a checkpoint.
@@ -211,11 +213,13 @@ class ToolCalls:
         await self._async.drain()
 
     def check(self) -> None:
-        """Raise what calls that the model does not wait for have brought. Not a checkpoint.
+        """Raise what has happened in the background: by calls that started early, or are not waited for. Not a checkpoint.
 
         Raises:
-            TriplaneError: As `run` does.
+            TriplaneError: As `run` does; or what happened could not be recorded.
         """
+        if self._unrecorded is not None:
+            raise self._unrecorded
         try:
             has_ended = self._async.check()
         except ToolFailedError as failure:
@@ -265,6 +269,13 @@ class ToolCalls:
             self.check()
         self._cancel_those_who_wait(own, begun)
         self._check_repetitions()
+
+    async def _run_early(self, one: CallRun) -> None:
+        """Run one call. What is expected to fail is a value: nothing but bugs raises into the nursery."""
+        try:
+            await one.run()
+        except TriplaneError as failure:
+            self._unrecorded = failure
 
     def _cancel_those_who_wait(self, ran: Iterable[ToolCall], begun: Mapping[str, CallRun]) -> None:
         """What the failure of a call does to calls of its response that wait for approval."""
