@@ -158,7 +158,7 @@ class ToolCalls:
     def refuse_unasked(self) -> None:
         """No call runs unasked because the server says that its model does not wait for it: nobody could be asked.
 
-        To be called before `start_async`; `claim` does. Not a checkpoint.
+        To be called before `start_async`; `take_up` does. Not a checkpoint.
         """
         for call in self._run.calls.outstanding:
             tool = tool_for(call, self._agent.tools_by_name)
@@ -169,7 +169,7 @@ class ToolCalls:
                 self._record(ToolFinished(call.call_id, call.full_name, outcome))
 
     def is_begun(self, call: ToolCall) -> bool:
-        """Whether a call that `claim` gave has started, or gets what another call brings.
+        """Whether a call that `take_up` gave has started, or gets what another call brings.
 
         That is one of a response that was retracted, or of an earlier one whose id it has and that still runs.
         """
@@ -223,7 +223,7 @@ class ToolCalls:
             self._check_repetitions()
 
     async def run(self, calls: Iterable[ToolCall]) -> None:
-        """Run what `claim` gave, and wait until each of them has its outcome.
+        """Run what `take_up` gave, and wait until each of them has its outcome.
 
         Raises:
             RunFailed: A tool failed that says ``on_error="raise"``.
