@@ -24,6 +24,7 @@ from .sqlite_log import SqliteLog, StoredLog
 from .sqlite_rows import all_runs, find_run
 from .sqlite_trouble import trouble
 from .sqlite_writer import Claim, Writer
+from .wall_clock import checked
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -63,12 +64,12 @@ class SqliteLedger:
     ) -> None:
         self.path = path
         self.redact = redact
-        self.clock = clock
+        self.clock = checked(clock)
         self.changed = trio.Event()
         self._busy_timeout = busy_timeout
         self._token = trio.lowlevel.current_trio_token()
         self.writer = Writer(
-            path, sync, busy_timeout, claim_seconds, new_owner(), clock, self._note, self._token
+            path, sync, busy_timeout, claim_seconds, new_owner(), self.clock, self._note, self._token
         )
         self._artifacts = FileArtifacts(f"{path}-artifacts")
         self._process = os.getpid()
@@ -423,7 +424,8 @@ async def open_ledger(
             machine is known to be dead at once.
         redact: Given each record's body before it is written, returns what is written instead: a body of the same
             class. Whoever reads the log, now or later, sees only that.
-        clock: Gives the wall-clock time for records and claims, in seconds since 1970.
+        clock: Gives the wall-clock time for records and claims, in seconds since 1970; what is no finite number is a
+            `ConfigError` wherever the time is needed.
 
     Raises:
         ConfigError: No file can be at that path, or an argument is not what it should be.
