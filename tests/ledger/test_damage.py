@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -99,6 +100,20 @@ async def test_a_torn_end_is_cut_off_and_a_copy_kept(path: Path) -> None:
     assert 0o600 == copy.stat().st_mode & 0o777
     async with triplane.open_ledger(copy) as before:
         assert ["run_1"] == [damage.run_id for damage in await upkeep.check(before)]
+
+
+async def test_a_repair_that_was_refused_can_be_tried_again(path: Path) -> None:
+    """A copy that it left would pass for one of an earlier repair."""
+    change(path, "UPDATE chunks SET digest = zeroblob(16) WHERE first > 5")
+    change(path, f"UPDATE runs SET owner = 'somebody elsewhere', deadline = {time.time() + 1_000}")
+    async with triplane.open_ledger(path) as ledger:
+        with pytest.raises(LedgerFailed, match="run_1 is being driven; repair it when it has ended"):
+            await upkeep.repair(ledger)
+        assert [] == [*path.parent.glob("*.before-repair*")]
+        change(path, "UPDATE runs SET owner = NULL, deadline = NULL")
+        (cut,) = await upkeep.repair(ledger)
+
+    assert 6 == cut.sequence
 
 
 async def test_damage_in_the_middle_is_left_as_it_is(path: Path) -> None:

@@ -187,9 +187,9 @@ def _children(connection: sqlite3.Connection, run: RunRow) -> set[str]:
     unfinished: dict[str, str] = {}
     with suppress(BrokenChainError, TypeError):
         for chunk in _chunks(connection, run):
-            for entry in unpack(chunk):
-                if entry.encoded.kind in ("tool_started", "tool_finished"):
-                    body = entry.decoded().body
+            for record in unpack(chunk):
+                if record.encoded.kind in ("tool_started", "tool_finished"):
+                    body = record.decoded().body
                     if isinstance(body, ToolStarted):
                         unfinished[body.call_id] = body.child_run_id
                     elif isinstance(body, ToolFinished):
@@ -315,27 +315,19 @@ def _cut(
     copy = Path(f"{path}.before-repair")
     if copy.exists():
         raise ConfigError(f"{str(copy)!r} is from an earlier repair; move it away first")
-    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     with transaction(connection, "IMMEDIATE"):
-        # Page by page, as they are, and by SQLite: see the module of the file.
-        os.close(os.open(copy, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-        try:
-            with closing(open_reader(path, 1.0)) as source, closing(sqlite3.connect(copy)) as target:
-                source.backup(target)
-        except BaseException:
-            # Half a copy would be in the way of the next attempt.
-            copy.unlink()
-            raise
         runs = {run.run_id: run for run in all_runs(connection, path)}
         for damage in found:
-            run = runs[damage.run_id]
-            if run.is_claimed(clock()):
+            if runs[damage.run_id].is_claimed(clock()):
                 raise LedgerFailed(
-                    f"run {run.run_id} is being driven; repair it when it has ended",
+                    f"run {damage.run_id} is being driven; repair it when it has ended",
                     path=path,
                     operation="write",
                     reason="claimed",
                 )
+        _copy(path, copy)
+        for damage in found:
+            run = runs[damage.run_id]
             kept = connection.execute(
                 "SELECT digest FROM chunks WHERE run = ? AND first < ? ORDER BY first DESC LIMIT 1",
                 (run.run, damage.sequence),
@@ -346,3 +338,15 @@ def _cut(
                 "UPDATE runs SET records = ?, head = ?, token = token + 1 WHERE run = ?",
                 (damage.sequence, head, run.run),
             )
+
+
+def _copy(path: str, copy: Path) -> None:
+    """Copy the file page by page, as they are, and by SQLite: see the module of the file."""
+    os.close(os.open(copy, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    try:
+        with closing(open_reader(path, 1.0)) as source, closing(sqlite3.connect(copy)) as target:
+            source.backup(target)
+    except BaseException:
+        # Half a copy would be in the way of the next attempt.
+        copy.unlink()
+        raise
