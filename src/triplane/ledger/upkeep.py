@@ -91,12 +91,12 @@ class Damage:
 
 async def summaries(ledger: SqliteLedger) -> Sequence[RunSummary]:
     """The runs of a ledger in the order in which they began. A checkpoint."""
-    return await ledger.look(partial(_summaries, now=ledger.clock()))
+    return await ledger.readers.look(partial(_summaries, now=ledger.clock()))
 
 
 async def check(ledger: SqliteLedger) -> Sequence[Damage]:
     """Read the whole file and verify every checksum. A checkpoint; takes as long as reading takes."""
-    return await ledger.look(_check)
+    return await ledger.readers.look(_check)
 
 
 async def repair(ledger: SqliteLedger) -> Sequence[Damage]:
@@ -137,7 +137,7 @@ async def prune(
     Raises:
         LedgerFailed: The file could not be written.
     """
-    runs, children = await ledger.look(partial(_families, now=ledger.clock()))
+    runs, children = await ledger.readers.look(partial(_families, now=ledger.clock()))
     left = deque(sorted(runs, key=lambda run: run.updated))
     needed = Counter(child for of_run in children.values() for child in of_run)
     total = sum(run.size for run in runs)
