@@ -529,6 +529,15 @@ async def test_a_run_in_the_formats_of_others(bench, path: Path) -> None:
     assert len(records) == len([as_line("r", record) for record in records])
 
 
+async def test_from_before_the_first_record_what_the_file_does_not_know_yet_is_read_too(path: Path) -> None:
+    async with triplane.open_ledger(path) as ledger:
+        log = ledger.create("run_1")
+        record = log.append(STARTED)
+        viewer = await ledger.open("run_1")
+
+        assert [[record]] * 2 == [await log.read(-7), await viewer.read(-7)]
+
+
 async def test_who_still_reads_when_the_ledger_is_left_leaves_nothing_open(path: Path) -> None:
     at_work, may_end = threading.Event(), threading.Event()
 

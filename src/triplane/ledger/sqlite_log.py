@@ -112,6 +112,7 @@ class SqliteLog:
 
     async def read(self, after: int, limit: int = 1_000) -> Sequence[Record]:
         """See `RunLog.read`."""
+        after = max(after, -1)
         if after + 1 >= self._first:
             await trio.lowlevel.checkpoint()
             start = after + 1 - self._first
