@@ -538,6 +538,18 @@ async def test_from_before_the_first_record_what_the_file_does_not_know_yet_is_r
         assert [[record]] * 2 == [await log.read(-7), await viewer.read(-7)]
 
 
+async def test_a_change_that_was_there_before_is_not_waited_for(path: Path) -> None:
+    """A viewer reads first, and waits for what has changed since."""
+    async with triplane.open_ledger(path) as ledger:
+        readers = ledger.readers
+        before = readers.changed
+        before.set()
+        with trio.testing.assert_checkpoints():
+            await readers.until(before)
+
+        assert before is readers.changed, "nobody else was woken"
+
+
 async def test_who_still_reads_when_the_ledger_is_left_leaves_nothing_open(path: Path) -> None:
     at_work, may_end = threading.Event(), threading.Event()
 

@@ -74,12 +74,12 @@ class Readers:
 
         One of those who wait looks at the file for all of them.
         """
-        if self._watching:
+        if self._watching or changed.is_set():
             await changed.wait()
             return
         self._watching = True
         try:
-            while not changed.is_set():
+            while True:
                 await trio.sleep(_POLL)
                 self._check_open()
                 version = await trio.to_thread.run_sync(self._file_version, limiter=self._limiter)
