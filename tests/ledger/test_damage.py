@@ -9,6 +9,7 @@ from pathlib import Path
 
 import mutations
 import pytest
+import trio
 
 import triplane
 from triplane.core.errors import ConfigError, LedgerCorrupt, LedgerFailed
@@ -114,6 +115,31 @@ async def test_a_repair_that_was_refused_can_be_tried_again(path: Path) -> None:
         (cut,) = await upkeep.repair(ledger)
 
     assert 6 == cut.sequence
+
+
+async def test_what_was_repaired_meanwhile_is_not_cut_off_again(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody else did, and has gone on with the run."""
+    change(path, "UPDATE chunks SET digest = zeroblob(16) WHERE first > 5")
+    async with triplane.open_ledger(path) as ledger:
+        found = await upkeep.check(ledger)
+
+        async def check(_: object) -> object:
+            await trio.lowlevel.checkpoint()
+            return found
+
+        assert found == await upkeep.repair(ledger)
+        Path(f"{path}.before-repair").unlink()
+        log = await ledger.claim("run_1")
+        log.append(RunEnded("cancelled"))
+        log.release()
+        await log.durable()
+        monkeypatch.setattr(upkeep, "check", check)
+
+        assert [] == await upkeep.repair(ledger)
+        assert 7 == len(await (await ledger.open("run_1")).read(-1))
+    assert [] == [*path.parent.glob("*.before-repair*")]
 
 
 async def test_damage_in_the_middle_is_left_as_it_is(path: Path) -> None:

@@ -114,7 +114,7 @@ async def repair(ledger: SqliteLedger) -> Sequence[Damage]:
     """
     found = [damage for damage in await check(ledger) if damage.is_tail]
     if found:
-        await ledger.ask(partial(_cut, ledger.path, ledger.clock, found), "write")
+        found = await ledger.ask(partial(_cut, ledger.path, ledger.clock, found), "write")
     return found
 
 
@@ -311,23 +311,29 @@ def _goes_on(connection: sqlite3.Connection, run: RunRow, previous: bytes, bad: 
 
 def _cut(
     path: str, clock: Callable[[], float], found: Sequence[Damage], connection: sqlite3.Connection
-) -> None:
+) -> list[Damage]:
     copy = Path(f"{path}.before-repair")
     if copy.exists():
         raise ConfigError(f"{str(copy)!r} is from an earlier repair; move it away first")
+    wanted = {damage.run_id for damage in found}
     with transaction(connection, "IMMEDIATE"):
-        runs = {run.run_id: run for run in all_runs(connection, path)}
-        for damage in found:
-            if runs[damage.run_id].is_claimed(clock()):
+        # Since it was looked for, somebody else may have repaired a run, and gone on with it, or removed it.
+        torn = [
+            (run, damage)
+            for run in all_runs(connection, path)
+            if run.run_id in wanted and (damage := _check_run(connection, run)) is not None and damage.is_tail
+        ]
+        for run, _ in torn:
+            if run.is_claimed(clock()):
                 raise LedgerFailed(
-                    f"run {damage.run_id} is being driven; repair it when it has ended",
+                    f"run {run.run_id} is being driven; repair it when it has ended",
                     path=path,
                     operation="write",
                     reason="claimed",
                 )
-        _copy(path, copy)
-        for damage in found:
-            run = runs[damage.run_id]
+        if torn:
+            _copy(path, copy)
+        for run, damage in torn:
             kept = connection.execute(
                 "SELECT digest FROM chunks WHERE run = ? AND first < ? ORDER BY first DESC LIMIT 1",
                 (run.run, damage.sequence),
@@ -338,6 +344,7 @@ def _cut(
                 "UPDATE runs SET records = ?, head = ?, token = token + 1 WHERE run = ?",
                 (damage.sequence, head, run.run),
             )
+    return [damage for _, damage in torn]
 
 
 def _copy(path: str, copy: Path) -> None:
