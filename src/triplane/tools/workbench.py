@@ -30,7 +30,10 @@ _lent: ContextVar[ChainMap[trio.CapacityLimiter, trio.CapacityLimiter]] = Contex
 
 @contextmanager
 def lent(places: Collection[trio.CapacityLimiter]) -> Iterator[None]:
-    """While this block runs, calls that are made in it may use its places, one call at a time for each. Not a checkpoint."""
+    """While this block runs, calls that are made in it may use its places, one call at a time for each. Not a checkpoint.
+
+    A call that uses one and is left behind when the block ends goes on, and is not counted.
+    """
     if not places:
         yield
         return
