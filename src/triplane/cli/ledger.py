@@ -363,7 +363,7 @@ async def _replay(
         await show(teller.fresh_line(), screen)
         if not is_known:
             screen.say(
-                "how it stands with the run only the newer Triplane can tell that has recorded something here"
+                "how the run stands cannot be told: that depends on what a newer Triplane has recorded"
             )
             return 0
         state = reducer.snapshot()
