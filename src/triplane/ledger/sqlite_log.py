@@ -65,6 +65,10 @@ class SqliteLog:
         """See `ClaimedLog.append`.
 
         Whoever reads the log gets what `redact` made of the record; only the caller gets back what was given.
+
+        Raises:
+            ConfigError: What `redact` returned, or what the clock says, cannot be written.
+            LedgerFailed: See there.
         """
         ledger = self._ledger
         if self._failure is not None:
