@@ -175,6 +175,13 @@ def test_looking_makes_no_file(tmp_path: Path, capfd) -> None:
     assert "there is no ledger" in capfd.readouterr().err
     assert [] == [*tmp_path.iterdir()]
     assert 2 == main(["runs"])
+    empty = tmp_path / "empty.db"
+    empty.touch()
+    for command in (["runs"], ["replay", "last"], ["resume", "last"]):
+        assert 2 == main([*command, "--ledger", str(empty)])
+        assert "the file is empty" in capfd.readouterr().err
+    assert 0 == empty.stat().st_size
+    assert [empty] == [*tmp_path.iterdir()]
 
 
 @pytest.mark.parametrize(
@@ -204,3 +211,32 @@ def test_what_json_and_calendars_hardly_hold_is_shown(call, tmp_path: Path, argu
     for line in [] if arguments == ["runs"] else [out] if "--format" in arguments else out.splitlines():
         json.loads(line)
     assert "Traceback" not in err
+
+
+def test_what_a_newer_version_has_recorded_is_shown(call, tmp_path: Path) -> None:
+    """But it is not guessed what that means for the run."""
+
+    async def newer() -> None:
+        async with triplane.open_ledger(tmp_path / "runs.db") as ledger:
+            log = ledger.create("newer")
+            for body in (
+                RunStarted("newer", "agent", "model", "f", ()),
+                UnknownRecord("something_newer", 3, essential=True, data=b"{}"),
+                FramesReceived("c1", (CREATED, DELTA)),
+                RunEnded("completed"),
+            ):
+                log.append(body)
+            await log.durable()
+
+    trio.run(newer)
+    out, err = call("replay", "newer", "--speed", "inf", "--json")
+
+    assert json.loads(DELTA) in [json.loads(line) for line in out.splitlines()]
+    assert "how the run stands cannot be told" in err
+    out, err = call("replay", "newer", "--speed", "inf")
+    assert "" == out
+    assert "a newer Triplane has recorded something here (something_newer)" in err
+    assert "how the run stands cannot be told" in err
+    assert "completed" not in err
+    assert 4 == len(call("runs", "export", "newer")[0].splitlines())
+    assert "Use that version" in call("runs", "export", "newer", "--format", "input", status=2)[1]

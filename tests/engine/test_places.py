@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 
 import triplane
 from triplane.testing import open_server
+from triplane.tools.workbench import acquire, lent
 
 
 @pytest.mark.parametrize(
@@ -84,3 +86,38 @@ async def test_who_is_left_behind_has_nobody_elses_place(autojump_clock: Any) ->
             await engine.run(agent, 'CALL slow {"name": "next"}')
 
     assert ["next at 1", "behind at 11"] == began
+
+
+async def test_a_place_that_was_given_back_is_lent_no_more() -> None:
+    """Neither to who waits for it, nor by a call that was begun in the one that has ended."""
+    of_engine, of_tool = trio.CapacityLimiter(1), trio.CapacityLimiter(1)
+    of_engine.acquire_on_behalf_of_nowait("outer")
+    got: dict[str, trio.CapacityLimiter] = {}
+    outer_has_ended = trio.Event()
+
+    async def second() -> None:
+        got["second"] = await acquire(of_engine, "second")
+
+    async def inner() -> None:
+        """It has a place of another kind, and no less does it work in the outer one's."""
+        with lent([of_tool]):
+            await outer_has_ended.wait()
+            got["third"] = await acquire(of_engine, "third")
+
+    async with trio.open_nursery() as nursery:
+        with lent([of_engine]):
+            first = await acquire(of_engine, "first")
+            nursery.start_soon(second)
+            nursery.start_soon(inner)
+            await trio.testing.wait_all_tasks_blocked()
+        first.release_on_behalf_of("first")
+        outer_has_ended.set()
+        await trio.testing.wait_all_tasks_blocked()
+
+        assert {} == got
+        assert 0 == first.borrowed_tokens
+        for _ in range(2):
+            of_engine.release_on_behalf_of(next(iter(of_engine.statistics().borrowers)))
+            await trio.testing.wait_all_tasks_blocked()
+
+    assert {"second": of_engine, "third": of_engine} == got

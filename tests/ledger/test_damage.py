@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from contextlib import closing
 from pathlib import Path
 
 import mutations
 import pytest
+import trio
 
 import triplane
 from triplane.core.errors import ConfigError, LedgerCorrupt, LedgerFailed
@@ -99,6 +101,45 @@ async def test_a_torn_end_is_cut_off_and_a_copy_kept(path: Path) -> None:
     assert 0o600 == copy.stat().st_mode & 0o777
     async with triplane.open_ledger(copy) as before:
         assert ["run_1"] == [damage.run_id for damage in await upkeep.check(before)]
+
+
+async def test_a_repair_that_was_refused_can_be_tried_again(path: Path) -> None:
+    """A copy that it left would pass for one of an earlier repair."""
+    change(path, "UPDATE chunks SET digest = zeroblob(16) WHERE first > 5")
+    change(path, f"UPDATE runs SET owner = 'somebody elsewhere', deadline = {time.time() + 1_000}")
+    async with triplane.open_ledger(path) as ledger:
+        with pytest.raises(LedgerFailed, match="run_1 is being driven; repair it when it has ended"):
+            await upkeep.repair(ledger)
+        assert [] == [*path.parent.glob("*.before-repair*")]
+        change(path, "UPDATE runs SET owner = NULL, deadline = NULL")
+        (cut,) = await upkeep.repair(ledger)
+
+    assert 6 == cut.sequence
+
+
+async def test_what_was_repaired_meanwhile_is_not_cut_off_again(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody else did, and has gone on with the run."""
+    change(path, "UPDATE chunks SET digest = zeroblob(16) WHERE first > 5")
+    async with triplane.open_ledger(path) as ledger:
+        found = await upkeep.check(ledger)
+
+        async def check(_: object) -> object:
+            await trio.lowlevel.checkpoint()
+            return found
+
+        assert found == await upkeep.repair(ledger)
+        Path(f"{path}.before-repair").unlink()
+        log = await ledger.claim("run_1")
+        log.append(RunEnded("cancelled"))
+        log.release()
+        await log.durable()
+        monkeypatch.setattr(upkeep, "check", check)
+
+        assert [] == await upkeep.repair(ledger)
+        assert 7 == len(await (await ledger.open("run_1")).read(-1))
+    assert [] == [*path.parent.glob("*.before-repair*")]
 
 
 async def test_damage_in_the_middle_is_left_as_it_is(path: Path) -> None:

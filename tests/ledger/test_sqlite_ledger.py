@@ -16,6 +16,7 @@ import trio
 import trio.testing
 
 import triplane
+from descriptors import open_descriptors
 from triplane.core.errors import ConfigError, LedgerFailed
 from triplane.core.outcome import ToolOutcome
 from triplane.core.records import (
@@ -526,3 +527,53 @@ async def test_a_run_in_the_formats_of_others(bench, path: Path) -> None:
     assert state.usage.input_tokens == made["final_metrics"]["total_prompt_tokens"]
     assert state.usage.input_tokens == sum(step["metrics"]["prompt_tokens"] for step in made["steps"][1:])
     assert len(records) == len([as_line("r", record) for record in records])
+
+
+async def test_from_before_the_first_record_what_the_file_does_not_know_yet_is_read_too(path: Path) -> None:
+    async with triplane.open_ledger(path) as ledger:
+        log = ledger.create("run_1")
+        record = log.append(STARTED)
+        viewer = await ledger.open("run_1")
+
+        assert [[record]] * 2 == [await log.read(-7), await viewer.read(-7)]
+
+
+async def test_a_change_that_was_there_before_is_not_waited_for(path: Path) -> None:
+    """A viewer reads first, and waits for what has changed since."""
+    async with triplane.open_ledger(path) as ledger:
+        readers = ledger.readers
+        before = readers.changed
+        before.set()
+        with trio.testing.assert_checkpoints():
+            await readers.until(before)
+
+        assert before is readers.changed, "nobody else was woken"
+
+
+async def test_who_still_reads_when_the_ledger_is_left_leaves_nothing_open(path: Path) -> None:
+    at_work, may_end = threading.Event(), threading.Event()
+
+    def read(connection: sqlite3.Connection, _path: str) -> None:
+        connection.execute("SELECT * FROM runs").fetchall()
+        at_work.set()
+        may_end.wait(10)
+
+    async with trio.open_nursery() as nursery:
+        async with triplane.open_ledger(path) as ledger:
+            log = ledger.create("run_1")
+            log.append(InputAdded(()))
+            await log.durable()
+            log.release()
+            await log.durable()
+            viewer = await ledger.open("run_1")
+            nursery.start_soon(ledger.readers.look, read)
+            nursery.start_soon(_until_it_is_left, viewer)
+            await trio.to_thread.run_sync(at_work.wait)
+        may_end.set()
+
+    assert [] == [each for each in open_descriptors() if each[1].startswith(str(path))]
+
+
+async def _until_it_is_left(viewer: triplane.RunLog) -> None:
+    with pytest.raises(LedgerFailed, match="was left"):
+        await viewer.wait(7)

@@ -180,10 +180,15 @@ def test_an_azure_resource_by_name_or_by_url(resource, url) -> None:
     assert [(b"Authorization", b"Bearer k")] == endpoint.upgrade_headers()
 
 
-@pytest.mark.parametrize("resource", ["", "evil.example/", "a.b", "x@y", "-x", "a b", "r?"])
+@pytest.mark.parametrize("resource", ["", "evil.example/", "a.b", "x@y", "-x", "a b", "r?", 3, None])
 def test_what_is_no_azure_resource_gets_no_key(resource) -> None:
     with pytest.raises(ConfigError, match="cannot be the name of an Azure resource"):
         Endpoint.azure(resource, api_key="k")
+
+
+def test_a_url_of_azure_that_is_none() -> None:
+    with pytest.raises(ConfigError, match="URL"):
+        Endpoint.azure("https://[r", api_key="k")
 
 
 def test_the_other_services_from_the_environment() -> None:

@@ -484,6 +484,22 @@ def test_a_class_whose_fields_cannot_be_resolved() -> None:
         schema_of(Broken)
 
 
+def test_a_class_with_a_field_without_a_type() -> None:
+    loose = attrs.make_class("Loose", {"a": attrs.field(), "b": attrs.field(default=None)})
+
+    with pytest.raises(
+        ConfigError, match="tool 'function' takes, the field 'a' has no annotation; say which"
+    ):
+        schema_of(loose)
+
+    def f(value): ...
+
+    f.__annotations__["value"] = loose
+    # Of what somebody else describes it takes what comes.
+    made = tool(f, parameters={"type": "object"})
+    assert {"value": loose([1], "x")} == made.arguments.structure('{"value": {"a": [1], "b": "x"}}')
+
+
 def test_a_schema_of_ones_own() -> None:
     given = {"type": "object", "properties": {"a": {"type": "string"}}}
 

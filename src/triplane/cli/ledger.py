@@ -25,10 +25,10 @@ from triplane.cli.scopes import interruptible
 from triplane.cli.screen import Screen
 from triplane.cli.units import counted, seconds, size
 from triplane.cli.untrusted import named, one_line
-from triplane.core.records import FramesReceived
+from triplane.core.records import FramesReceived, UnknownRecord
 from triplane.core.reducer import RunReducer
 from triplane.ledger import open_ledger, upkeep
-from triplane.ledger.export import as_atif, as_input, as_json, as_line, check_known
+from triplane.ledger.export import as_atif, as_input, as_json, as_line
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
@@ -65,11 +65,14 @@ class LedgerFile(click.Path):
         """The path.
 
         Raises:
-            click.UsageError: There is no file, and there should be.
+            click.UsageError: There is no file, or nothing in it, and there should be.
         """
         path = Path(value)
         if self._must_exist and not path.exists():
             raise click.UsageError(f"there is no ledger {named(str(path))}.", ctx)
+        if self._must_exist and path.is_file() and not path.stat().st_size:
+            # One would be made of it.
+            raise click.UsageError(f"there is no ledger in {named(str(path))}: the file is empty.", ctx)
         return path
 
 
@@ -341,20 +344,28 @@ async def _replay(
         async with _opened(path) as ledger:
             run_id = await find_run_id(ledger, path, words)
             reducer = RunReducer()
+            is_known = True
             before: float | None = None
             async for batch in _records(ledger, run_id):
                 for record in batch:
-                    check_known(record)
                     pause = 0.0 if before is None else (record.at - before) / speed
                     before = record.at
                     if pause > 0:
                         await trio.sleep(min(pause, longest_pause))
                     body = record.body
                     events = body.events if isinstance(body, FramesReceived) else (body,)
-                    reducer.apply(record)
+                    if isinstance(body, UnknownRecord) and body.essential:
+                        is_known = False
+                    if is_known:
+                        reducer.apply(record)
                     for event in events:
                         await show(teller.tell(event), screen)
         await show(teller.fresh_line(), screen)
+        if not is_known:
+            screen.say(
+                "how the run stands cannot be told: that depends on what a newer Triplane has recorded"
+            )
+            return 0
         state = reducer.snapshot()
         if state.status in ("completed", "incomplete"):
             await show(teller.end(state), screen)

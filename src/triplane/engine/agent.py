@@ -237,5 +237,5 @@ class Agent:
             # Asked again it goes on with the same run, whose own tools keep what they promise.
             effect="idempotent",
         )(ask)
-        # It waits for calls of its own, so a place that it held might be the one that they wait for.
+        # All that it does is to wait for calls of its own, which are counted.
         return attrs.evolve(made, is_counted=False)

@@ -54,12 +54,12 @@ def fold(records: Iterable[Record]) -> RunReducer:
     """
     reducer = RunReducer()
     for record in records:
-        check_known(record)
+        _check_known(record)
         reducer.apply(record)
     return reducer
 
 
-def check_known(record: Record) -> None:
+def _check_known(record: Record) -> None:
     """Refuse to fold what this version does not understand.
 
     Raises:
@@ -87,7 +87,7 @@ def as_atif(records: Iterable[Record]) -> dict[str, Any]:
     by_call: dict[str, dict[str, Any]] = {}
     agent: dict[str, Any] = {"name": "", "version": version("triplane")}
     for record in records:
-        check_known(record)
+        _check_known(record)
         before, usage = len(reducer.history), reducer.usage
         reducer.apply(record)
         if isinstance(record.body, RunStarted):

@@ -14,6 +14,7 @@ from triplane.core.records import Record
 from .artifacts import FileArtifacts
 from .following import Follower
 from .run_id import check_run_id
+from .wall_clock import checked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -129,11 +130,11 @@ class MemoryLedger:
     """Logs in memory, by run id: they end with the process.
 
     Args:
-        clock: Gives the wall-clock time that records carry, in seconds since 1970.
+        clock: Gives the wall-clock time that records carry, in seconds since 1970; see `open_ledger`.
     """
 
     def __init__(self, *, clock: Callable[[], float] = time.time) -> None:
-        self._clock = clock
+        self._clock = checked(clock)
         self._logs: dict[str, MemoryLog] = {}
         self._artifacts = FileArtifacts()
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import sqlite3
 import time
 from contextlib import asynccontextmanager, suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar, final, get_args
+from typing import TYPE_CHECKING, TypeVar, final, get_args
 
 import trio
 
@@ -19,13 +18,16 @@ from .following import Follower
 from .owner import generation, new_owner
 from .run_id import check_run_id
 from .sqlite_claims import remove_run, take_claim
-from .sqlite_file import Sync, check_path, open_reader
+from .sqlite_file import Sync, check_path
 from .sqlite_log import SqliteLog, StoredLog
+from .sqlite_readers import Readers
 from .sqlite_rows import all_runs, find_run
 from .sqlite_trouble import trouble
 from .sqlite_writer import Claim, Writer
+from .wall_clock import checked
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import AsyncIterator, Callable, Sequence
 
     from triplane.core.errors import LedgerOperation
@@ -37,10 +39,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# How often the file is looked at for what other processes append, in seconds.
-_POLL = 0.05
-# How many read the file at once, each in a thread.
-_READERS = 4
 # While the file cannot be written, appending goes on until so many records wait.
 _MOST_UNWRITTEN = 100_000
 # On top of `busy_timeout`, for the last group and the claims.
@@ -63,12 +61,12 @@ class SqliteLedger:
     ) -> None:
         self.path = path
         self.redact = redact
-        self.clock = clock
-        self.changed = trio.Event()
+        self.clock = checked(clock)
+        self.readers = Readers(path, busy_timeout, partial(self._check_open, "read"))
         self._busy_timeout = busy_timeout
         self._token = trio.lowlevel.current_trio_token()
         self.writer = Writer(
-            path, sync, busy_timeout, claim_seconds, new_owner(), clock, self._note, self._token
+            path, sync, busy_timeout, claim_seconds, new_owner(), self.clock, self._note, self._token
         )
         self._artifacts = FileArtifacts(f"{path}-artifacts")
         self._process = os.getpid()
@@ -85,11 +83,6 @@ class SqliteLedger:
         # Who waits for durability, each with a ticket: whoever need not be woken yet goes on sleeping.
         self._waiting: list[tuple[int, trio.Event]] = []
         self._over = trio.Event()
-        self._limiter = trio.CapacityLimiter(_READERS)
-        self._idle: list[sqlite3.Connection] = []
-        self._watcher: sqlite3.Connection | None = None
-        self._version: int | None = None
-        self._watching = False
 
     def __repr__(self) -> str:
         state = "closed" if self._closed else f"{len(self._claims)} runs claimed"
@@ -139,7 +132,7 @@ class SqliteLedger:
         if self.live(run_id) is not None:
             await trio.lowlevel.checkpoint()
         else:
-            await self.look(partial(find_run, run_id=run_id))
+            await self.readers.look(partial(find_run, run_id=run_id))
         return StoredLog(self, run_id)
 
     async def run_ids(self) -> Sequence[str]:
@@ -148,7 +141,7 @@ class SqliteLedger:
 
     async def runs(self) -> Sequence[RunRow]:
         """What the file says of each run, in the order in which they began. A checkpoint."""
-        return await self.look(all_runs)
+        return await self.readers.look(all_runs)
 
     def follow(self, run_id: str, after: int = -1) -> Follower:
         """See `Ledger.follow`."""
@@ -218,57 +211,6 @@ class SqliteLedger:
             await settled.wait()
             if self._written < ticket <= self._tried and self._failure is not None:
                 raise self._failure.again()
-
-    async def look(self, work: Callable[[sqlite3.Connection, str], T]) -> T:
-        """Have something read in a thread, with a connection of its own. A checkpoint."""
-        self._check_open("read")
-
-        def in_thread() -> T:
-            with trouble(self.path, "read"):
-                try:
-                    connection = self._idle.pop()
-                except IndexError:
-                    connection = open_reader(self.path, self._busy_timeout)
-                try:
-                    found = work(connection, self.path)
-                except BaseException:
-                    connection.close()
-                    raise
-                self._idle.append(connection)
-                return found
-
-        return await trio.to_thread.run_sync(in_thread, limiter=self._limiter)
-
-    async def until(self, changed: trio.Event) -> None:
-        """Return once the file has changed since `changed` was its event, or may have. A checkpoint.
-
-        One of those who wait looks at the file for all of them.
-        """
-        if self._watching:
-            await changed.wait()
-            return
-        self._watching = True
-        try:
-            while not changed.is_set():
-                await trio.sleep(_POLL)
-                self._check_open("read")
-                version = await trio.to_thread.run_sync(self._file_version, limiter=self._limiter)
-                if version != self._version:
-                    self._version = version
-                    break
-        finally:
-            # If this one was cancelled, another one has to look.
-            self._watching = False
-            self.changed.set()
-            self.changed = trio.Event()
-
-    def _file_version(self) -> int:
-        """A number that changes whenever anybody else changes the file. Called in a thread."""
-        with trouble(self.path, "read"):
-            if self._watcher is None:
-                self._watcher = open_reader(self.path, self._busy_timeout)
-            version: int = self._watcher.execute("PRAGMA data_version").fetchone()[0]
-            return version
 
     def _log(self, claim: Claim) -> SqliteLog:
         log = self._claims[claim] = self._logs[claim.run_id] = SqliteLog(self, claim)
@@ -376,12 +318,7 @@ class SqliteLedger:
         self.writer.ring("stop")
         with trio.CancelScope(shield=True, relative_deadline=self._busy_timeout + _CLOSE_GRACE):
             await self._over.wait()
-        connections: list[Any] = [*self._idle, self._watcher]
-        self._idle.clear()
-        for connection in connections:
-            if connection is not None:
-                with suppress(sqlite3.Error):
-                    connection.close()
+        self.readers.close()
         self._wake(self._enqueued)
         while self._logs:
             self._logs.popitem()[1].note_over()
@@ -423,7 +360,8 @@ async def open_ledger(
             machine is known to be dead at once.
         redact: Given each record's body before it is written, returns what is written instead: a body of the same
             class. Whoever reads the log, now or later, sees only that.
-        clock: Gives the wall-clock time for records and claims, in seconds since 1970.
+        clock: Gives the wall-clock time for records and claims, in seconds since 1970; what is no finite number is a
+            `ConfigError` wherever the time is needed.
 
     Raises:
         ConfigError: No file can be at that path, or an argument is not what it should be.

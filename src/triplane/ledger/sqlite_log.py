@@ -65,6 +65,10 @@ class SqliteLog:
         """See `ClaimedLog.append`.
 
         Whoever reads the log gets what `redact` made of the record; only the caller gets back what was given.
+
+        Raises:
+            ConfigError: What `redact` returned, or what the clock says, cannot be written.
+            LedgerFailed: See there.
         """
         ledger = self._ledger
         if self._failure is not None:
@@ -112,13 +116,14 @@ class SqliteLog:
 
     async def read(self, after: int, limit: int = 1_000) -> Sequence[Record]:
         """See `RunLog.read`."""
+        after = max(after, -1)
         if after + 1 >= self._first:
             await trio.lowlevel.checkpoint()
             start = after + 1 - self._first
             # The tail may have been cut meanwhile.
             if start >= 0 and after + 1 >= self._first:
                 return self._tail[start : start + limit]
-        return await self._ledger.look(partial(_read, run_id=self.run_id, after=after, limit=limit))
+        return await self._ledger.readers.look(partial(_read, run_id=self.run_id, after=after, limit=limit))
 
     async def wait(self, after: int) -> None:
         """See `RunLog.wait`."""
@@ -180,7 +185,7 @@ class StoredLog:
         live = self._ledger.live(self._run_id)
         if live is not None:
             return await live.read(after, limit)
-        return await self._ledger.look(partial(_read, run_id=self._run_id, after=after, limit=limit))
+        return await self._ledger.readers.look(partial(_read, run_id=self._run_id, after=after, limit=limit))
 
     async def wait(self, after: int) -> None:
         """See `RunLog.wait`. Looks at the file 20 times a second, together with all others who wait."""
@@ -190,10 +195,10 @@ class StoredLog:
                 if await live.wait_while_live(after):
                     return
                 continue
-            changed = self._ledger.changed
-            if await self._ledger.look(partial(_count, run_id=self._run_id)) > after + 1:
+            changed = self._ledger.readers.changed
+            if await self._ledger.readers.look(partial(_count, run_id=self._run_id)) > after + 1:
                 return
-            await self._ledger.until(changed)
+            await self._ledger.readers.until(changed)
 
 
 def _redacted(redact: Callable[[Body], Body], body: Body) -> Body:

@@ -91,12 +91,12 @@ class Damage:
 
 async def summaries(ledger: SqliteLedger) -> Sequence[RunSummary]:
     """The runs of a ledger in the order in which they began. A checkpoint."""
-    return await ledger.look(partial(_summaries, now=ledger.clock()))
+    return await ledger.readers.look(partial(_summaries, now=ledger.clock()))
 
 
 async def check(ledger: SqliteLedger) -> Sequence[Damage]:
     """Read the whole file and verify every checksum. A checkpoint; takes as long as reading takes."""
-    return await ledger.look(_check)
+    return await ledger.readers.look(_check)
 
 
 async def repair(ledger: SqliteLedger) -> Sequence[Damage]:
@@ -114,7 +114,7 @@ async def repair(ledger: SqliteLedger) -> Sequence[Damage]:
     """
     found = [damage for damage in await check(ledger) if damage.is_tail]
     if found:
-        await ledger.ask(partial(_cut, ledger.path, ledger.clock, found), "write")
+        found = await ledger.ask(partial(_cut, ledger.path, ledger.clock, found), "write")
     return found
 
 
@@ -137,7 +137,7 @@ async def prune(
     Raises:
         LedgerFailed: The file could not be written.
     """
-    runs, children = await ledger.look(partial(_families, now=ledger.clock()))
+    runs, children = await ledger.readers.look(partial(_families, now=ledger.clock()))
     left = deque(sorted(runs, key=lambda run: run.updated))
     needed = Counter(child for of_run in children.values() for child in of_run)
     total = sum(run.size for run in runs)
@@ -187,9 +187,9 @@ def _children(connection: sqlite3.Connection, run: RunRow) -> set[str]:
     unfinished: dict[str, str] = {}
     with suppress(BrokenChainError, TypeError):
         for chunk in _chunks(connection, run):
-            for entry in unpack(chunk):
-                if entry.encoded.kind in ("tool_started", "tool_finished"):
-                    body = entry.decoded().body
+            for record in unpack(chunk):
+                if record.encoded.kind in ("tool_started", "tool_finished"):
+                    body = record.decoded().body
                     if isinstance(body, ToolStarted):
                         unfinished[body.call_id] = body.child_run_id
                     elif isinstance(body, ToolFinished):
@@ -311,24 +311,19 @@ def _goes_on(connection: sqlite3.Connection, run: RunRow, previous: bytes, bad: 
 
 def _cut(
     path: str, clock: Callable[[], float], found: Sequence[Damage], connection: sqlite3.Connection
-) -> None:
+) -> list[Damage]:
     copy = Path(f"{path}.before-repair")
     if copy.exists():
         raise ConfigError(f"{str(copy)!r} is from an earlier repair; move it away first")
-    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    wanted = {damage.run_id for damage in found}
     with transaction(connection, "IMMEDIATE"):
-        # Page by page, as they are, and by SQLite: see the module of the file.
-        os.close(os.open(copy, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-        try:
-            with closing(open_reader(path, 1.0)) as source, closing(sqlite3.connect(copy)) as target:
-                source.backup(target)
-        except BaseException:
-            # Half a copy would be in the way of the next attempt.
-            copy.unlink()
-            raise
-        runs = {run.run_id: run for run in all_runs(connection, path)}
-        for damage in found:
-            run = runs[damage.run_id]
+        # Since it was looked for, somebody else may have repaired a run, and gone on with it, or removed it.
+        torn = [
+            (run, damage)
+            for run in all_runs(connection, path)
+            if run.run_id in wanted and (damage := _check_run(connection, run)) is not None and damage.is_tail
+        ]
+        for run, _ in torn:
             if run.is_claimed(clock()):
                 raise LedgerFailed(
                     f"run {run.run_id} is being driven; repair it when it has ended",
@@ -336,6 +331,9 @@ def _cut(
                     operation="write",
                     reason="claimed",
                 )
+        if torn:
+            _copy(path, copy)
+        for run, damage in torn:
             kept = connection.execute(
                 "SELECT digest FROM chunks WHERE run = ? AND first < ? ORDER BY first DESC LIMIT 1",
                 (run.run, damage.sequence),
@@ -346,3 +344,16 @@ def _cut(
                 "UPDATE runs SET records = ?, head = ?, token = token + 1 WHERE run = ?",
                 (damage.sequence, head, run.run),
             )
+    return [damage for _, damage in torn]
+
+
+def _copy(path: str, copy: Path) -> None:
+    """Copy the file page by page, as they are, and by SQLite: see the module of the file."""
+    os.close(os.open(copy, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    try:
+        with closing(open_reader(path, 1.0)) as source, closing(sqlite3.connect(copy)) as target:
+            source.backup(target)
+    except BaseException:
+        # Half a copy would be in the way of the next attempt.
+        copy.unlink()
+        raise

@@ -376,11 +376,10 @@ class Endpoint:
         Raises:
             ConfigError: The resource can be neither.
         """
-        base = resource if "://" in resource else f"https://{resource}.openai.azure.com"
-        path = urlsplit(base).path.strip("/")
-        if "://" not in resource and not _RESOURCE.match(resource):
+        if not isinstance(resource, str) or ("://" not in resource and not _RESOURCE.match(resource)):
             raise ConfigError(f"{resource!r} cannot be the name of an Azure resource")
-        if path == "":
+        base = resource if "://" in resource else f"https://{resource}.openai.azure.com"
+        if not base.partition("://")[2].partition("/")[2].strip("/"):
             base = base.rstrip("/") + "/openai/v1"
         return cls(base, api_key=api_key, refresh_key=refresh_key, lanes="none", steering="none")
 

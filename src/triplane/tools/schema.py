@@ -67,6 +67,10 @@ def build_schema(signature: Signature, *, tool: str) -> tuple[Schema, bool]:
         schemas, definitions = unions.components([*types, *map(unions.split, signature.classes)])
     except (TypeError, ValueError) as error:
         raise ConfigError(f"the parameters of tool {tool!r} have no JSON schema: {error}") from error
+    except KeyError as error:  # msgspec looks for the annotation of each field
+        raise ConfigError(
+            f"in a class that tool {tool!r} takes, the field {error.args[0]!r} has no annotation; say which type it takes"
+        ) from error
     for cls, reference in zip(signature.classes, schemas[len(types) :], strict=True):
         _complete(definitions[reference["$ref"].removeprefix(REFERENCE)], cls)
     for parameter, schema in zip(signature.parameters, schemas, strict=False):

@@ -6,21 +6,20 @@ Where a field of a class is such a union, msgspec cannot read the class either. 
 from __future__ import annotations
 
 import collections
-import dataclasses
 import inspect
 import pathlib
 import typing
 from typing import TYPE_CHECKING, Any, Final, final
 
-import attrs
 import orjson
 
+from .class_fields import fields_of
 from .extra import load_extra
 from .signature import ARRAYS, NO_DEFAULT, OBJECTS, alternatives, bare, is_class_with_fields
-from .values import UnserialisableError, optional_keys, to_json
+from .values import UnserialisableError, to_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
 REFERENCE: Final = "#/$defs/"
 
@@ -40,7 +39,7 @@ class Unions:
         # What msgspec sees of each class, where it cannot read them; and the other way round.
         self._stand_ins: dict[type, type] = {}
         self._classes: dict[type, type] = {}
-        if any(map(self._holds_refused, (hint for cls in classes for hint in _hints(cls).values()))):
+        if any(self._holds_refused(field.type) for cls in classes for field in fields_of(cls)):
             names = collections.Counter(cls.__name__ for cls in classes)
             for cls in classes:
                 if names[cls.__name__] > 1:
@@ -122,15 +121,16 @@ class Unions:
             doc = vars(cls).get("__doc__")
             if doc and not doc.startswith(f"{name}("):  # what dataclasses write of their own
                 definition["description"] = inspect.cleandoc(doc)
-            hints = _hints(cls)
-            schemas, _ = self.components([self.split(hint) for hint in hints.values()])
-            for (field, default, is_optional), schema in zip(_fields(cls), schemas, strict=True):
+            fields = fields_of(cls)
+            schemas, _ = self.components([self.split(field.type) for field in fields])
+            for field, schema in zip(fields, schemas, strict=True):
                 told = {**schema}
-                if not is_optional:
-                    definition["required"].append(field)
+                default = _as_json(field.default)
+                if not field.is_optional:
+                    definition["required"].append(field.name)
                 elif default is not NO_DEFAULT:
                     told["default"] = default
-                definition["properties"][field] = told
+                definition["properties"][field.name] = told
         return {"$ref": f"{REFERENCE}{name}"}
 
 
@@ -139,36 +139,9 @@ def _is_composed(kind: Any) -> bool:
     return origin is not None and origin is not typing.Literal
 
 
-def _hints(cls: type) -> dict[str, Any]:
-    """The types of the fields that the model fills in."""
-    hints = typing.get_type_hints(cls, include_extras=True)
-    return {name: _without_marks(hints[name]) for name, _, _ in _fields(cls)}
-
-
-def _without_marks(annotation: Any) -> Any:
-    while typing.get_origin(annotation) in (typing.Required, typing.NotRequired):
-        (annotation,) = typing.get_args(annotation)
-    return annotation
-
-
-def _fields(cls: type) -> Iterator[tuple[str, Any, bool]]:
-    """The name of each field that the model fills in, its default as JSON or `NO_DEFAULT`, and whether it may be left out."""
-    if typing.is_typeddict(cls):
-        optional = optional_keys(cls)
-        for key in typing.get_type_hints(cls):
-            yield key, NO_DEFAULT, key in optional
-    elif attrs.has(cls):
-        for field in (each for each in attrs.fields(cls) if each.init):
-            default = NO_DEFAULT if isinstance(field.default, attrs.Factory) else field.default  # type: ignore[arg-type]
-            yield field.name, _as_json(default), field.default is not attrs.NOTHING
-    else:
-        for each in (each for each in dataclasses.fields(cls) if each.init):
-            has_factory = each.default_factory is not dataclasses.MISSING
-            yield each.name, _as_json(each.default), has_factory or each.default is not dataclasses.MISSING
-
-
 def _as_json(value: Any) -> Any:
-    if any(value is each for each in (attrs.NOTHING, dataclasses.MISSING, NO_DEFAULT)):
+    """A default as the schema tells it, or `NO_DEFAULT`."""
+    if value is NO_DEFAULT:
         return NO_DEFAULT
     try:
         return orjson.loads(to_json(value))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import enum
 import functools
 import math
@@ -13,11 +12,11 @@ from collections.abc import Callable, Iterable
 from collections.abc import Set as AbstractSet
 from typing import Annotated, Any
 
-import attrs
 import cattrs
 import cattrs.gen
 import orjson
 
+from .class_fields import fields_of
 from .messages import message_of
 from .signature import ARRAYS, OBJECTS, SCALARS, alternatives, bare, is_class_with_fields, text_type
 
@@ -322,13 +321,13 @@ def _class(annotation: Any, converter: cattrs.BaseConverter) -> Structure:
     cls = bare(annotation)
     if typing.is_typeddict(cls):
         return _typed_dict(cls, converter)
-    optional = _defaulted_fields(cls)
-    hints = typing.get_type_hints(cls, include_extras=True)
+    fields = fields_of(cls)
+    optional = frozenset(field.name for field in fields if field.is_optional)
     # Of a name that is quoted inside of a type, as in `Optional["Node"]`, cattrs makes nothing.
     quoted: dict[str, Any] = {
-        name: cattrs.override(struct_hook=_as(hints[name], converter))
-        for name, kind in _field_types(cls)
-        if _is_quoted(kind)
+        field.name: cattrs.override(struct_hook=_as(field.type, converter))
+        for field in fields
+        if _is_quoted(field.written)
     }
     fill = cattrs.gen.make_dict_structure_fn(
         cls,
@@ -343,11 +342,6 @@ def _class(annotation: Any, converter: cattrs.BaseConverter) -> Structure:
 def _as(kind: Any, converter: cattrs.BaseConverter) -> Structure:
     # It looks its hook up when it is called, which lets a class mention itself.
     return lambda value, _: converter.structure(value, kind)
-
-
-def _field_types(cls: Any) -> list[tuple[str, Any]]:
-    fields = attrs.fields(cls) if attrs.has(cls) else dataclasses.fields(cls)
-    return [(field.name, field.type) for field in fields if field.init]
 
 
 def _is_quoted(kind: Any) -> bool:
@@ -368,40 +362,12 @@ def _present(value: Any, optional: frozenset[str]) -> dict[str, Any]:
     return {key: one for key, one in value.items() if one is not None or key not in optional}
 
 
-def _defaulted_fields(cls: Any) -> frozenset[str]:
-    if attrs.has(cls):
-        return frozenset(field.name for field in attrs.fields(cls) if field.default is not attrs.NOTHING)
-    return frozenset(
-        field.name
-        for field in dataclasses.fields(cls)
-        if field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
-    )
-
-
-def optional_keys(cls: Any) -> frozenset[str]:
-    """The keys of a TypedDict that may be left out."""
-    # Neither the class itself nor cattrs sees a NotRequired in annotations that are strings:
-    # https://docs.python.org/3/library/typing.html#typing.TypedDict.__required_keys__
-    marks = {
-        key: typing.get_origin(hint) for key, hint in typing.get_type_hints(cls, include_extras=True).items()
-    }
-    return frozenset(
-        key
-        for key, mark in marks.items()
-        if mark is typing.NotRequired or (key in cls.__optional_keys__ and mark is not typing.Required)
-    )
-
-
 def _typed_dict(cls: Any, converter: cattrs.BaseConverter) -> Structure:
-    kinds: dict[str, Any] = {
-        key: typing.get_args(hint)[0]
-        if typing.get_origin(hint) in (typing.Required, typing.NotRequired)
-        else hint
-        for key, hint in typing.get_type_hints(cls, include_extras=True).items()
-    }
-    absent = optional_keys(cls)
+    fields = fields_of(cls)
+    kinds = {field.name: field.type for field in fields}
+    absent = frozenset(field.name for field in fields if field.is_optional)
 
-    def fields(value: Any, _: Any) -> Any:
+    def structure(value: Any, _: Any) -> Any:
         present = _present(value, absent)
         wrong: list[tuple[int | str, Exception]] = [
             *((key, FieldError("missing")) for key in kinds if key not in present and key not in absent),
@@ -412,7 +378,7 @@ def _typed_dict(cls: Any, converter: cattrs.BaseConverter) -> Structure:
         items = ((key, present[key], (kinds[key], converter.structure)) for key in known)
         return dict(zip(known, _each(items, wrong), strict=True))
 
-    return fields
+    return structure
 
 
 def _constraints(annotation: Any) -> tuple[Any, ...]:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections import ChainMap
 from contextlib import contextmanager
 from contextvars import ContextVar
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, final
 from weakref import WeakKeyDictionary
 
 import trio
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Collection, Iterator
 
     from triplane.core.artifacts import ArtifactStore
 
@@ -20,21 +20,24 @@ if TYPE_CHECKING:
 
 
 # The places that the calls hold which this task works for, each with what stands for it meanwhile. A call that runs an
-# agent waits for that one's calls, and would wait for ever if they waited for its own place.
-_NOTHING: Final[Mapping[trio.CapacityLimiter, trio.CapacityLimiter]] = MappingProxyType({})
-_lent: ContextVar[Mapping[trio.CapacityLimiter, trio.CapacityLimiter]] = ContextVar(
+# agent waits for that one's calls, and would wait for ever if they waited for its own place. One map for each such call,
+# so that whatever was made from it sees when it lends no more.
+_NOTHING: Final[ChainMap[trio.CapacityLimiter, trio.CapacityLimiter]] = ChainMap()
+_lent: ContextVar[ChainMap[trio.CapacityLimiter, trio.CapacityLimiter]] = ContextVar(
     "triplane lent places", default=_NOTHING
 )
 
 
 @contextmanager
 def lent(places: Collection[trio.CapacityLimiter]) -> Iterator[None]:
-    """While this block runs, calls that are made in it may use its places, one call at a time for each. Not a checkpoint."""
+    """While this block runs, calls that are made in it may use its places, one call at a time for each. Not a checkpoint.
+
+    A call that uses one and is left behind when the block ends goes on, and is not counted.
+    """
     if not places:
         yield
         return
-    before = _lent.get()
-    mine = {**before, **{place: trio.CapacityLimiter(1) for place in places}}
+    mine = _lent.get().new_child({place: trio.CapacityLimiter(1) for place in places})
     token = _lent.set(mine)
     try:
         yield
@@ -59,9 +62,14 @@ async def acquire(place: trio.CapacityLimiter, borrower: object) -> trio.Capacit
             continue
         return each
     # Of the two only the call's own is sure to come free.
-    last = place if own is None else own
-    await last.acquire_on_behalf_of(borrower)
-    return last
+    if own is not None:
+        await own.acquire_on_behalf_of(borrower)
+        if _lent.get().get(place) is own:
+            return own
+        # Whoever lent it has ended meanwhile, and given its place back.
+        own.release_on_behalf_of(borrower)
+    await place.acquire_on_behalf_of(borrower)
+    return place
 
 
 @final
