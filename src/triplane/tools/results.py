@@ -167,12 +167,11 @@ def _render_parts(parts: Iterable[Any], max_output: int) -> Rendered:
 
 def flaw_of(parts: Sequence[Mapping[str, Any]]) -> str | None:
     """Why parts as wire data cannot be written into a request, in words that follow "the tool ran, but"; None if they can."""
-    try:
-        for part in parts:
+    for part in parts:
+        try:
             orjson.dumps(part)
-    except TypeError as error:
-        kind = part.get("type", "answer")
-        return f"its {kind} cannot be written as JSON: {cap(str(error))}"
+        except TypeError as error:
+            return f"its {part.get('type', 'answer')} cannot be written as JSON: {cap(str(error))}"
     return None
 
 
