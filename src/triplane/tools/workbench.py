@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import ChainMap
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Final, final
@@ -19,13 +18,35 @@ if TYPE_CHECKING:
     from .tool import Tool
 
 
-# The places that the calls hold which this task works for, each with what stands for it meanwhile. A call that runs an
-# agent waits for that one's calls, and would wait for ever if they waited for its own place. One map for each such call,
-# so that whatever was made from it sees when it lends no more.
-_NOTHING: Final[ChainMap[trio.CapacityLimiter, trio.CapacityLimiter]] = ChainMap()
-_lent: ContextVar[ChainMap[trio.CapacityLimiter, trio.CapacityLimiter]] = ContextVar(
-    "triplane lent places", default=_NOTHING
-)
+@final
+class _Loan:
+    """The places of a call, for the calls that are made in it. What stands for one is made when it is first asked for.
+
+    A call that runs an agent waits for that one's calls, and would wait for ever if they waited for its own place.
+    """
+
+    __slots__ = ("_outer", "_places", "_standing")
+
+    def __init__(self, places: Collection[trio.CapacityLimiter], outer: _Loan | None) -> None:
+        self._places = places
+        self._outer = outer
+        self._standing: dict[trio.CapacityLimiter, trio.CapacityLimiter] = {}
+
+    def find(self, place: trio.CapacityLimiter) -> trio.CapacityLimiter | None:
+        """What stands for a place of this call, or of one around it."""
+        if place not in self._places:
+            return None if self._outer is None else self._outer.find(place)
+        if place not in self._standing:
+            self._standing[place] = trio.CapacityLimiter(1)
+        return self._standing[place]
+
+    def end(self) -> None:
+        """Lend nothing more, also to tasks that were left behind: the places are not the call's any more."""
+        self._places = ()
+
+
+_NOTHING: Final = _Loan((), None)
+_lent: ContextVar[_Loan] = ContextVar("triplane lent places", default=_NOTHING)
 
 
 @contextmanager
@@ -37,14 +58,13 @@ def lent(places: Collection[trio.CapacityLimiter]) -> Iterator[None]:
     if not places:
         yield
         return
-    mine = _lent.get().new_child({place: trio.CapacityLimiter(1) for place in places})
+    mine = _Loan(places, _lent.get())
     token = _lent.set(mine)
     try:
         yield
     finally:
         _lent.reset(token)
-        # A task that was left behind may not use what is not ours any more.
-        mine.clear()
+        mine.end()
 
 
 async def acquire(place: trio.CapacityLimiter, borrower: object) -> trio.CapacityLimiter:
@@ -52,7 +72,7 @@ async def acquire(place: trio.CapacityLimiter, borrower: object) -> trio.Capacit
 
     Only if none is free is it a checkpoint.
     """
-    own = _lent.get().get(place)
+    own = _lent.get().find(place)
     # Not on behalf of the task: a tool that runs an agent has calls in the same one. A free place costs no turn of the
     # scheduler; where others wait there is none, so nobody is overtaken.
     for each in (place,) if own is None else (own, place):
@@ -64,7 +84,7 @@ async def acquire(place: trio.CapacityLimiter, borrower: object) -> trio.Capacit
     # Of the two only the call's own is sure to come free.
     if own is not None:
         await own.acquire_on_behalf_of(borrower)
-        if _lent.get().get(place) is own:
+        if _lent.get().find(place) is own:
             return own
         # Whoever lent it has ended meanwhile, and given its place back.
         own.release_on_behalf_of(borrower)
